@@ -1,0 +1,1 @@
+"""Image-based 3-D reconstruction of scenes and objects, without ROS."""

@@ -1,0 +1,1 @@
+"""Cameras, rigid transforms, voxel grids and rays; conventions in docs/conventions.md."""

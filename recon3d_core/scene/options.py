@@ -1,0 +1,127 @@
+"""The configuration of a whole pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pydantic
+
+from recon3d_core import config
+from recon3d_core.config import option, Options, PluginSection
+
+
+class MeshOptions(Options):
+    """How often meshes are made."""
+
+    rate_hz: float = option(
+        2.0, 'How often an object that got new views is meshed again, in the time of the frames.',
+        unit='Hz', ge=0.05, le=30.0, live=True,
+    )
+
+
+class SelfCheckOptions(Options):
+    """The comparison of each object with the views that made it."""
+
+    views: int = option(
+        4, 'How many views of an object are kept to check it against.', ge=1, le=32, live=True
+    )
+    min_silhouette_iou: float = option(
+        0.5, 'Below this overlap of rendered and seen masks, only the seen surface is published.',
+        ge=0.0, le=1.0, live=True,
+    )
+    max_depth_residual_m: float = option(
+        0.02, 'Above this median depth error, only the seen surface is published.',
+        unit='m', ge=0.0, le=1.0, live=True,
+    )
+
+
+class ObjectOptions(Options):
+    """Bounds of an object's volume."""
+
+    resolution: int = option(
+        48, 'Voxels along the longest edge of an object; small ones are limited by the voxel size.',
+        ge=16, le=128,
+    )
+    min_voxel_size_m: float = option(
+        0.003, 'Smallest voxel of an object.', unit='m', ge=0.0005, le=0.1
+    )
+    max_voxel_size_m: float = option(
+        0.03, 'Largest voxel of an object.', unit='m', ge=0.001, le=0.5
+    )
+    min_views: int = option(
+        2, 'An object is published when it was seen this often.', ge=1, le=100, live=True
+    )
+
+
+class OccupancyGridOptions(Options):
+    """The map for navigation."""
+
+    cell_size_m: float = option(0.05, 'Edge of a cell.', unit='m', ge=0.005, le=1.0, live=True)
+    min_height_m: float = option(
+        0.1, 'Lowest height above the floor that is an obstacle.', unit='m', ge=-10.0, le=10.0,
+        live=True,
+    )
+    max_height_m: float = option(
+        1.8, 'Highest height above the floor that is an obstacle.', unit='m', ge=-10.0, le=10.0,
+        live=True,
+    )
+    rate_hz: float = option(
+        1.0, 'How often it is published.', unit='Hz', ge=0.05, le=10.0, live=True
+    )
+
+
+DEFAULT_PLUGINS = {
+    'mapper': 'tsdf',
+    'detector': 'depth_cluster',
+    'tracker': 'spatial',
+    'reconstructor': 'tsdf_object',
+    'mesher': 'closed',
+}
+
+
+class PipelineConfig(Options):
+    """Options of a pipeline: one section per plugin, and those of the pipeline itself."""
+
+    mapper: PluginSection
+    detector: PluginSection
+    tracker: PluginSection
+    reconstructor: PluginSection
+    mesher: PluginSection
+    fallback_reconstructors: list[str] = option(
+        ['visual_hull'],
+        'Reconstructors to take, in this order, where inputs of the chosen one go missing.',
+    )
+    map_scene: bool = option(True, 'Whether the surface of the whole scene is mapped.', live=True)
+    find_objects: bool = option(True, 'Whether objects are found and reconstructed.', live=True)
+    mesh: MeshOptions = MeshOptions()
+    objects: ObjectOptions = ObjectOptions()
+    self_check: SelfCheckOptions = SelfCheckOptions()
+    occupancy_grid: OccupancyGridOptions = OccupancyGridOptions()
+
+    @pydantic.model_validator(mode='before')
+    @classmethod
+    def _resolve_plugins(cls, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            values = dict(values)
+            for kind, default in DEFAULT_PLUGINS.items():
+                values[kind] = config.resolve_section(kind, values.get(kind, {}), default)
+        return values
+
+
+def load_config(
+    name: str = 'tabletop_rgbd', overrides: Mapping[str, Any] | None = None
+) -> PipelineConfig:
+    """Return the configuration of a name or file, with overrides.
+
+    Args:
+        name: A name in `config/` or a path of a YAML file.
+        overrides: Nested values that replace the file's.
+
+    Raises:
+        ConfigError: An option is unknown, of the wrong type or out of range.
+    """
+    values = config.read_yaml(config.find_config(name))
+    merged = config.merge(values, overrides or {})
+    result: PipelineConfig = config.validate(PipelineConfig, merged)
+    return result
