@@ -45,9 +45,15 @@ class Plugin(abc.ABC):
     Config: ClassVar[type[PluginConfig]] = PluginConfig
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, config: PluginConfig | None = None) -> None:
-        """Keep the configuration; the default one where None."""
+    def __init__(self, config: PluginConfig | None = None, device: str = 'cpu') -> None:
+        """Keep the configuration, the default one where None, and the device to compute on.
+
+        Args:
+            config: Options of this plugin.
+            device: `cpu` or `cuda:N`; the pipeline resolved `auto` before.
+        """
         self.config: Any = self.Config() if config is None else config
+        self.device = device
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Check a concrete plugin's declarations.

@@ -88,6 +88,15 @@ class PipelineConfig(Options):
     tracker: PluginSection
     reconstructor: PluginSection
     mesher: PluginSection
+    device: str = option(
+        'auto', 'Where to compute: `auto` takes a GPU where there is one.',
+        pattern='^(auto|cpu|cuda(:[0-9]+)?)$',
+    )
+    budget_ms: float = option(
+        0.0, 'Time for object work per frame; what is left over waits for the next frame. '
+        '0 = no limit, which makes the result independent of the machine.',
+        unit='ms', ge=0.0, le=10000.0, live=True,
+    )
     fallback_reconstructors: list[str] = option(
         ['visual_hull'],
         'Reconstructors to take, in this order, where inputs of the chosen one go missing.',

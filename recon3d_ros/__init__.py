@@ -1,0 +1,1 @@
+"""The ROS 2 node: messages, parameters, TF and lifecycle around recon3d_core."""

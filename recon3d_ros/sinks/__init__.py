@@ -1,0 +1,1 @@
+"""Outputs of the node, one plugin per family of topics."""
