@@ -1,0 +1,1 @@
+"""Meshes: closing, clean-up, checks, rendering and files."""
