@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 import dataclasses
 import difflib
+from importlib import resources
 from pathlib import Path
 import typing
 from typing import Any
 
 import pydantic
 from pydantic import ConfigDict, Field
-import yaml
-
 from recon3d_core import registry
 from recon3d_core.errors import ConfigError
+import yaml
 
 
 class Options(pydantic.BaseModel):
@@ -55,7 +55,7 @@ def option(
     """
     kwargs: dict[str, Any] = {'ge': ge, 'le': le, 'pattern': pattern}
     kwargs = {key: value for key, value in kwargs.items() if value is not None}
-    extra = {'unit': unit, 'live': live}
+    extra: dict[str, Any] = {'unit': unit, 'live': live}
     if isinstance(default, (list, dict)):
         frozen = default
         return Field(
@@ -239,8 +239,6 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
 
 def config_directories() -> list[Path]:
     """Return where named configurations are looked for: the checkout, then the installed share."""
-    from importlib import resources  # noqa: PLC0415 - only needed here
-
     package = Path(str(resources.files('recon3d_core')))
     places = [package.parent / 'config']
     places += [parent / 'share' / 'recon3d_ros' / 'config' for parent in package.parents]
@@ -289,8 +287,11 @@ def read_yaml(path: Path, node: str = '/**') -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise ConfigError(f'{path} is not a configuration', type(content).__name__, 'a mapping')
-    if any('ros__parameters' in (value or {}) for value in content.values()
-           if isinstance(value, (dict, type(None)))):
+    if any(
+        'ros__parameters' in (value or {})
+        for value in content.values()
+        if isinstance(value, (dict, type(None)))
+    ):
         section = content.get(node) or {}
         return unflatten_nested(section.get('ros__parameters') or {})
     return unflatten_nested(content) if node == '/**' else {}

@@ -15,8 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-
-from recon3d_core.config import PluginConfig, option
+from recon3d_core.config import option, PluginConfig
 from recon3d_core.errors import PluginError
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.types import (
@@ -99,7 +98,7 @@ class Source(Plugin):
     def __len__(self) -> int:
         """Return how many frames there are at most."""
 
-    def close(self) -> None:  # noqa: B027 - most sources hold nothing open
+    def close(self) -> None:
         """Release files."""
 
 
@@ -139,8 +138,12 @@ class DetectorConfig(PluginConfig):
     """Options that every detector has."""
 
     rate_hz: float = option(
-        5.0, 'How often the detector runs, in the time of the frames.', unit='Hz',
-        ge=0.1, le=60.0, live=True,
+        5.0,
+        'How often the detector runs, in the time of the frames.',
+        unit='Hz',
+        ge=0.1,
+        le=60.0,
+        live=True,
     )
 
 
@@ -153,7 +156,7 @@ class Detector(Plugin):
     def detect(self, frame: Frame) -> Detections:
         """Return the objects and support planes seen in a frame."""
 
-    def reset(self) -> None:  # noqa: B027 - most detectors have no memory
+    def reset(self) -> None:
         """Forget what earlier frames taught."""
 
 

@@ -69,9 +69,9 @@ class PluginEntry:
     origin: str
 
 
-def _environment_entries() -> list[PluginEntry]:
+def _environment_entries(environment: str) -> list[PluginEntry]:
     found = []
-    for item in filter(None, os.environ.get('RECON3D_PLUGINS', '').split(',')):
+    for item in filter(None, environment.split(',')):
         key, separator, target = item.strip().partition('=')
         kind, colon, name = key.partition(':')
         if not (separator and colon and ':' in target and kind in KINDS):
@@ -101,7 +101,7 @@ def _table(environment: str) -> dict[tuple[str, str], PluginEntry]:
         for kind, named in BUILTINS.items()
         for name, target in named.items()
     ]
-    for entry in builtins + _installed_entries() + _environment_entries():
+    for entry in builtins + _installed_entries() + _environment_entries(environment):
         other = table.setdefault((entry.kind, entry.name), entry)
         if other != entry:
             raise PluginError(

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from recon3d_core.checks import check_transform
 from recon3d_core.errors import FrameError, InputError
 from recon3d_core.geometry.cameras import Camera, rectify
@@ -68,7 +67,9 @@ class Frame:
         size = (self.camera.height, self.camera.width)
         for name, image in (('rgb', self.rgb), ('depth', self.depth_m)):
             if image is not None and image.shape[:2] != size:
-                raise FrameError('size_mismatch', f'{name} image', image.shape, f'{size} as camera')
+                raise FrameError(
+                    'size_mismatch', f'{name} image', image.shape, f'{size} as camera'
+                )
         if self.rgb is not None and (self.rgb.dtype != np.uint8 or self.rgb.ndim != 3):
             raise FrameError('bad_color', 'rgb image', (self.rgb.dtype, self.rgb.shape), 'uint8')
         if self.depth_m is not None and self.depth_m.dtype != np.float32:
@@ -86,7 +87,8 @@ class Frame:
             camera=self.camera.rectified(),
             rgb=None if rgb is None else rectify(self.camera, rgb, is_depth=False),
             depth_m=None if depth is None else rectify(self.camera, depth, is_depth=True),
-            masks=self.masks and {
+            masks=self.masks
+            and {
                 key: rectify(self.camera, mask.astype(np.uint8), is_depth=True) > 0
                 for key, mask in self.masks.items()
             },
@@ -109,10 +111,9 @@ class Plane:
 
     def height_m(self, points_world_m: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the signed distance (...) of points (..., 3), positive on the free side."""
-        heights: NDArray[np.floating] = (
-            points_world_m @ self.normal_world.astype(points_world_m.dtype)
-            + points_world_m.dtype.type(self.offset_m)
-        )
+        heights: NDArray[np.floating] = points_world_m @ self.normal_world.astype(
+            points_world_m.dtype
+        ) + points_world_m.dtype.type(self.offset_m)
         return heights
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
 from recon3d_core.geometry.transforms import frame_from_normal, make_transform
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
 from recon3d_core.errors import InputError
 
 DistortionModel = Literal['none', 'plumb_bob', 'rational_polynomial']
@@ -135,18 +134,15 @@ class Camera:
     def unproject(
         self, pixels: NDArray[np.floating], depth_m: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """Return the points (..., 3) in the camera's frame of pixels (..., 2) at depths (...)."""
+        """Return the points (..., 3) in the camera's frame of pixels (..., 2) at depths (...).
+
+        Pixels that the lens model cannot show, far outside the image, give NaN.
+        """
         pixels = np.asarray(pixels, np.float64)
         depth = np.asarray(depth_m, np.float64)[..., None]
+        normalised = (pixels - (self.cx, self.cy)) / (self.fx, self.fy)
         if self.distorted:
-            flat = pixels.reshape(-1, 1, 2)
-            # The inverse has no closed form; OpenCV's default of five rounds leaves 0.1 px.
-            criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
-            normalised = cv2.undistortPointsIter(
-                flat, self.K, np.array(self.distortion), None, None, criteria
-            ).reshape(pixels.shape)
-        else:
-            normalised = (pixels - (self.cx, self.cy)) / (self.fx, self.fy)
+            normalised = self._undistort(normalised)
         return np.concatenate([normalised * depth, depth], -1)
 
     def points(self, depth_m: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -169,6 +165,34 @@ class Camera:
         bent_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
         return np.stack([bent_x, bent_y], -1)
 
+    def _undistort(self, bent: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Invert `_distort` by Newton's method; NaN where that does not converge.
+
+        OpenCV's fixed-point rounds leave 0.1 px, and their criteria differ between its versions.
+        """
+        k1, k2, p1, p2, k3, k4, k5, k6 = (*self.distortion, 0, 0, 0, 0)[:8]
+        straight = bent.copy()
+        for _ in range(20):
+            error = self._distort(straight) - bent
+            x, y = straight[..., 0], straight[..., 1]
+            r2 = x * x + y * y
+            over = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+            under = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
+            slope = (k1 + r2 * (2 * k2 + r2 * 3 * k3)) * under
+            slope = (slope - over * (k4 + r2 * (2 * k5 + r2 * 3 * k6))) / under**2
+            d_xx = over / under + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x
+            d_yy = over / under + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x
+            d_xy = 2 * (x * y * slope + p1 * x + p2 * y)
+            determinant = d_xx * d_yy - d_xy * d_xy
+            with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+                step_x = (d_yy * error[..., 0] - d_xy * error[..., 1]) / determinant
+                step_y = (d_xx * error[..., 1] - d_xy * error[..., 0]) / determinant
+            straight = straight - np.stack([step_x, step_y], -1)
+        with np.errstate(invalid='ignore'):
+            missed = ~(np.abs(self._distort(straight) - bent).max(-1) < 1e-9)
+        straight[missed] = np.nan
+        return straight
+
 
 @functools.lru_cache(maxsize=16)
 def pixel_rays(camera: Camera) -> NDArray[np.float32]:
@@ -183,13 +207,17 @@ def pixel_rays(camera: Camera) -> NDArray[np.float32]:
 @functools.lru_cache(maxsize=16)
 def _rectification_maps(camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     maps = cv2.initUndistortRectifyMap(
-        camera.K, np.array(camera.distortion), np.eye(3), camera.K,
-        (camera.width, camera.height), cv2.CV_32FC1,
+        camera.K,
+        np.array(camera.distortion),
+        np.eye(3),
+        camera.K,
+        (camera.width, camera.height),
+        cv2.CV_32FC1,
     )
-    return maps[0], maps[1]
+    return maps[0].astype(np.float32), maps[1].astype(np.float32)
 
 
-def rectify(camera: Camera, image: NDArray, *, is_depth: bool) -> NDArray:
+def rectify(camera: Camera, image: NDArray[Any], *, is_depth: bool) -> NDArray[Any]:
     """Undo a lens's distortion; the result is what `camera.rectified()` would have seen.
 
     Args:

@@ -9,7 +9,6 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
 from recon3d_core.checks import check_transform
 from recon3d_core.errors import InputError
 from recon3d_core.geometry.transforms import apply, invert
@@ -62,13 +61,13 @@ class VoxelGrid:
     def indices(self, points_world_m: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return the voxel indices (..., 3) that hold points (..., 3); may lie outside."""
         points = apply(self.T_grid_world, np.asarray(points_world_m, np.float64))
-        return np.floor(points / self.voxel_size_m).astype(np.int64)
+        index: NDArray[np.int64] = np.floor(points / self.voxel_size_m).astype(np.int64)
+        return index
 
     def contains(self, points_world_m: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Return which points (..., 3) lie inside."""
         index = self.indices(points_world_m)
-        inside: NDArray[np.bool_] = ((index >= 0) & (index < self.shape)).all(-1)
-        return inside
+        return np.asarray(((index >= 0) & (index < self.shape)).all(-1))
 
     def padded(self, low: ArrayLike, high: ArrayLike) -> VoxelGrid:
         """Return the grid grown by numbers of voxels (3,) at its low and high sides."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
 from recon3d_core.errors import InputError
 
 Array = NDArray[np.float64]
@@ -36,7 +35,8 @@ def apply(T_a_b: Array, points_b: NDArray[np.floating]) -> NDArray[np.floating]:
     """Map points (..., 3) from b to a, in the points' own precision."""
     rotation = T_a_b[:3, :3].astype(points_b.dtype, copy=False)
     translation = T_a_b[:3, 3].astype(points_b.dtype, copy=False)
-    return points_b @ rotation.T + translation
+    points_a: NDArray[np.floating] = points_b @ rotation.T + translation
+    return points_a
 
 
 def quaternion_from_rotation(rotation: Array) -> Array:
@@ -71,11 +71,13 @@ def rotation_from_quaternion(quaternion: ArrayLike) -> Array:
     if q.shape != (4,) or not np.isfinite(norm) or norm < 1e-9:
         raise InputError('not a quaternion', q.tolist(), 'four finite numbers, not all zero')
     w, x, y, z = q / norm
-    return np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ])
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
 
 
 def look_at(eye: ArrayLike, target: ArrayLike, up: ArrayLike = (0, 0, 1)) -> Array:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pydantic
-
 from recon3d_core import config
 from recon3d_core.config import option, Options, PluginSection
 
@@ -15,8 +14,12 @@ class MeshOptions(Options):
     """How often meshes are made."""
 
     rate_hz: float = option(
-        2.0, 'How often an object that got new views is meshed again, in the time of the frames.',
-        unit='Hz', ge=0.05, le=30.0, live=True,
+        2.0,
+        'How often an object that got new views is meshed again, in the time of the frames.',
+        unit='Hz',
+        ge=0.05,
+        le=30.0,
+        live=True,
     )
 
 
@@ -27,12 +30,19 @@ class SelfCheckOptions(Options):
         4, 'How many views of an object are kept to check it against.', ge=1, le=32, live=True
     )
     min_silhouette_iou: float = option(
-        0.5, 'Below this overlap of rendered and seen masks, only the seen surface is published.',
-        ge=0.0, le=1.0, live=True,
+        0.5,
+        'Below this overlap of rendered and seen masks, only the seen surface is published.',
+        ge=0.0,
+        le=1.0,
+        live=True,
     )
     max_depth_residual_m: float = option(
-        0.02, 'Above this median depth error, only the seen surface is published.',
-        unit='m', ge=0.0, le=1.0, live=True,
+        0.02,
+        'Above this median depth error, only the seen surface is published.',
+        unit='m',
+        ge=0.0,
+        le=1.0,
+        live=True,
     )
 
 
@@ -40,8 +50,10 @@ class ObjectOptions(Options):
     """Bounds of an object's volume."""
 
     resolution: int = option(
-        48, 'Voxels along the longest edge of an object; small ones are limited by the voxel size.',
-        ge=16, le=128,
+        48,
+        'Voxels along the longest edge of an object; small ones are limited by the voxel size.',
+        ge=16,
+        le=128,
     )
     min_voxel_size_m: float = option(
         0.003, 'Smallest voxel of an object.', unit='m', ge=0.0005, le=0.1
@@ -59,11 +71,19 @@ class OccupancyGridOptions(Options):
 
     cell_size_m: float = option(0.05, 'Edge of a cell.', unit='m', ge=0.005, le=1.0, live=True)
     min_height_m: float = option(
-        0.1, 'Lowest height above the floor that is an obstacle.', unit='m', ge=-10.0, le=10.0,
+        0.1,
+        'Lowest height above the floor that is an obstacle.',
+        unit='m',
+        ge=-10.0,
+        le=10.0,
         live=True,
     )
     max_height_m: float = option(
-        1.8, 'Highest height above the floor that is an obstacle.', unit='m', ge=-10.0, le=10.0,
+        1.8,
+        'Highest height above the floor that is an obstacle.',
+        unit='m',
+        ge=-10.0,
+        le=10.0,
         live=True,
     )
     rate_hz: float = option(
@@ -89,13 +109,18 @@ class PipelineConfig(Options):
     reconstructor: PluginSection
     mesher: PluginSection
     device: str = option(
-        'auto', 'Where to compute: `auto` takes a GPU where there is one.',
+        'auto',
+        'Where to compute: `auto` takes a GPU where there is one.',
         pattern='^(auto|cpu|cuda(:[0-9]+)?)$',
     )
     budget_ms: float = option(
-        0.0, 'Time for object work per frame; what is left over waits for the next frame. '
+        0.0,
+        'Time for object work per frame; what is left over waits for the next frame. '
         '0 = no limit, which makes the result independent of the machine.',
-        unit='ms', ge=0.0, le=10000.0, live=True,
+        unit='ms',
+        ge=0.0,
+        le=10000.0,
+        live=True,
     )
     fallback_reconstructors: list[str] = option(
         ['visual_hull'],

@@ -11,7 +11,6 @@ import dataclasses
 from typing import Any, ClassVar
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-
 from recon3d_core.config import option, PluginConfig
 from recon3d_core.interfaces import Plugin
 from recon3d_core.types import Scene
@@ -43,8 +42,12 @@ class SinkConfig(PluginConfig):
     """Options that every sink has."""
 
     max_rate_hz: float = option(
-        10.0, 'Upper bound of the rate of publishing, in the time of the node\'s clock.',
-        unit='Hz', ge=0.1, le=100.0, live=True,
+        10.0,
+        "Upper bound of the rate of publishing, in the time of the node's clock.",
+        unit='Hz',
+        ge=0.1,
+        le=100.0,
+        live=True,
     )
 
 
@@ -84,7 +87,7 @@ class Sink(Plugin):
     def publish(self, snapshot: Snapshot) -> None:
         """Publish a snapshot."""
 
-    def reset(self) -> None:  # noqa: B027 - most sinks keep no history
+    def reset(self) -> None:
         """Take back what was published, as far as the messages allow."""
 
     def close(self) -> None:
