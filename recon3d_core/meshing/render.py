@@ -107,7 +107,8 @@ def _cast(
 ) -> dict[str, o3d.core.Tensor]:
     scene = o3d.t.geometry.RaycastingScene()
     scene.add_triangles(
-        np.ascontiguousarray(vertices_camera_m), np.ascontiguousarray(faces, np.uint32)
+        o3d.core.Tensor.from_numpy(np.ascontiguousarray(vertices_camera_m)),
+        o3d.core.Tensor.from_numpy(np.ascontiguousarray(faces, np.uint32)),
     )
     directions = _rays(camera)
     rays = np.concatenate([np.zeros_like(directions), directions], -1)
@@ -116,5 +117,6 @@ def _cast(
 
 
 def _depth_m(hits: dict[str, o3d.core.Tensor]) -> NDArray[np.float32]:
-    distance = hits['t_hit'].numpy()
-    return np.where(np.isfinite(distance), distance, np.float32(0))
+    distance: NDArray[np.float32] = hits['t_hit'].numpy()
+    distance[~np.isfinite(distance)] = 0
+    return distance
