@@ -174,6 +174,8 @@ class Camera:
         straight = bent.copy()
         for _ in range(20):
             error = self._distort(straight) - bent
+            if np.abs(error).max(initial=0.0) < 1e-13:
+                break
             x, y = straight[..., 0], straight[..., 1]
             r2 = x * x + y * y
             over = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
