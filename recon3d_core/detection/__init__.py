@@ -1,0 +1,1 @@
+"""Finding objects and support planes in single frames."""

@@ -1,0 +1,419 @@
+"""Objects as clusters of depth points above their support plane; no learning, no labels.
+
+The classical table-top segmentation (Rusu 2009, chapter 6.5): find the planes that can carry
+things, take what stands on them, group it by nearness in space, and keep what an object can be.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from recon3d_core.config import option
+from recon3d_core.detection.planes import find_supports, PlaneSearch, Support, within
+from recon3d_core.geometry.transforms import apply
+from recon3d_core.interfaces import Detector, DetectorConfig
+from recon3d_core.types import Detection, Detections, Frame
+
+
+_FLAT_M = 0.03  # what rises less is a sheet, a book or a plate
+
+
+class DepthClusterConfig(DetectorConfig):
+    """Options of `depth_cluster`."""
+
+    max_range_m: float = option(
+        3.0, 'Depth beyond this is ignored.', unit='m', ge=0.2, le=20.0, live=True
+    )
+    min_height_m: float = option(
+        0.015,
+        'An object rises at least this far above its support.',
+        unit='m',
+        ge=0.002,
+        le=0.5,
+        live=True,
+    )
+    min_size_m: float = option(
+        0.03, 'Smallest longest edge of an object.', unit='m', ge=0.005, le=5.0, live=True
+    )
+    max_size_m: float = option(
+        0.6, 'Largest edge of an object.', unit='m', ge=0.02, le=5.0, live=True
+    )
+    min_pixels: int = option(
+        150, 'Fewest pixels of an object.', unit='px', ge=10, le=100000, live=True
+    )
+    gap_m: float = option(
+        0.014,
+        'Points closer than about this belong to one object.',
+        unit='m',
+        ge=0.004,
+        le=0.2,
+        live=True,
+    )
+    max_planes: int = option(4, 'How many support planes are looked for.', ge=0, le=12, live=True)
+    min_plane_area_m2: float = option(
+        0.1, 'Smallest area of a support plane.', unit='m2', ge=0.005, le=100.0, live=True
+    )
+    step: int = option(2, 'Every n-th pixel is used to find planes and clusters.', ge=1, le=8)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cloud:
+    """The frame's points at reduced resolution; arrays (h, w) or (h, w, 3)."""
+
+    points: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    depth: NDArray[np.float32]
+    noise: NDArray[np.float32]
+
+
+class DepthClusterDetector(Detector):
+    """Support planes by RANSAC, and clusters of points above them."""
+
+    name = 'depth_cluster'
+    Config = DepthClusterConfig
+    needs = frozenset({'depth', 'intrinsics', 'pose'})
+
+    def detect(self, frame: Frame) -> Detections:
+        """Return clusters above the support planes; without a plane, all compact clusters."""
+        assert frame.depth_m is not None and frame.T_world_camera is not None
+        config: DepthClusterConfig = self.config
+        cloud = _make_cloud(frame, config.step, config.max_range_m)
+        if cloud.valid.sum() < config.min_pixels / config.step**2:
+            return Detections()
+        supports = self._supports(frame, cloud)
+        found: list[Detection] = []
+        taken = np.zeros(cloud.valid.shape, bool)
+        for support in supports:
+            found += self._on_support(frame, cloud, support, supports, taken)
+        if not supports:
+            found = self._free_standing(frame, cloud)
+        return Detections(tuple(found), tuple(support.plane for support in supports))
+
+    def _supports(self, frame: Frame, cloud: _Cloud) -> list[Support]:
+        """Return the support planes, the highest first."""
+        assert frame.T_world_camera is not None
+        config: DepthClusterConfig = self.config
+        up = None if frame.gravity_world is None else -frame.gravity_world
+        points, depth = cloud.points[::2, ::2], cloud.depth[::2, ::2]
+        normals = _normals(points, frame.T_world_camera[:3, 3])
+        valid = cloud.valid[::2, ::2]
+        # A fresh generator per frame: the result depends on the frame alone.
+        rng = np.random.default_rng(frame.stamp_ns % 2**32)
+        search = PlaneSearch(max_planes=config.max_planes, min_area_m2=config.min_plane_area_m2)
+        supports = find_supports(
+            points[valid],
+            normals[valid],
+            depth_noise_m(depth[valid]),
+            frame.T_world_camera[:3, 3],
+            up,
+            search,
+            rng,
+        )
+        supports = [s for s in supports if not self._is_lid(s, supports)]
+        return sorted(supports, key=lambda support: -_mean_height(support, up))
+
+    def _is_lid(self, support: Support, supports: list[Support]) -> bool:
+        """Return whether a plane is the top of an object that stands on another one."""
+        outline = support.plane.boundary_world_m
+        assert outline is not None
+        if np.ptp(outline @ support.T_axes, axis=0).max() > self.config.max_size_m:
+            return False
+        for other in supports:
+            if other is support:
+                continue
+            rise = float(other.plane.height_m(outline).mean())
+            if 0 < rise < self.config.max_size_m and other.covers(outline).mean() > 0.7:
+                return True
+        return False
+
+    def _on_support(
+        self,
+        frame: Frame,
+        cloud: _Cloud,
+        support: Support,
+        supports: list[Support],
+        taken: NDArray[np.bool_],
+    ) -> list[Detection]:
+        """Return the objects on one support, and mark their points as taken."""
+        config: DepthClusterConfig = self.config
+        height = support.plane.height_m(cloud.points)
+        hanging = cloud.points[cloud.valid & (height < -0.04) & (height > -0.3)]
+        below = hanging @ support.T_axes[:, :2].astype(np.float32)
+        floor = np.maximum(0.6 * config.min_height_m, 2.5 * cloud.noise)
+        over = cloud.valid & ~taken & (height > floor) & (height < 2.0 * config.max_size_m)
+        # Wider than the support, so that what is only partly above it shows its true size.
+        over[over] = support.covers(cloud.points[over], margin_m=0.5 * config.max_size_m)
+        gap_m = self._gap(cloud, over)
+        clusters = _cluster(cloud.points, over, support.T_axes, gap_m)
+        clusters = [
+            part
+            for pixels in clusters
+            for part in _split_flat(cloud.points, pixels, height, support.T_axes, gap_m)
+        ]
+        found = []
+        for pixels in clusters:
+            if not self._is_object(cloud, pixels, height, below, support, supports):
+                continue
+            points = cloud.points[pixels]
+            mask, box = self._full_mask(frame, points, support)
+            if mask.sum() < config.min_pixels:
+                continue
+            taken[pixels] = True
+            found.append(_detection(mask, box, points, support, height[pixels]))
+        return found
+
+    def _gap(self, cloud: _Cloud, chosen: NDArray[np.bool_]) -> float:
+        """Return the clustering distance, at least some pixels at the points' depth."""
+        config: DepthClusterConfig = self.config
+        if not chosen.any():
+            return float(config.gap_m)
+        far = float(np.percentile(cloud.depth[chosen], 80))
+        return max(config.gap_m, 2.2 * config.step * far / 550.0)
+
+    def _is_object(
+        self,
+        cloud: _Cloud,
+        pixels: tuple[NDArray, NDArray],
+        height: NDArray[np.float32],
+        below: NDArray[np.float32],
+        support: Support,
+        supports: list[Support],
+    ) -> bool:
+        """Return whether a cluster can be an object that stands on the support."""
+        config: DepthClusterConfig = self.config
+        points, heights = cloud.points[pixels], height[pixels]
+        if len(points) * config.step**2 < config.min_pixels:
+            return False
+        local = points @ support.T_axes.astype(np.float32)
+        low, high = np.percentile(local, [2, 98], axis=0)
+        size = high - low
+        if not config.min_size_m <= size.max() <= config.max_size_m:
+            return False
+        if support.covers(points).mean() < 0.8 or support.ring(points) < 0.5:
+            return False  # it stands beside the support, or rises from its edge
+        noise = float(np.median(cloud.noise[pixels]))
+        if np.percentile(heights, 95) < max(config.min_height_m, 3 * noise):
+            return False
+        if np.percentile(heights, 5) > 0.05 + 0.1 * size.max():
+            return False  # it floats: a thing on the wall behind
+        seen_below = (below > low[:2]) & (below < high[:2])
+        if np.count_nonzero(seen_below[:, 0] & seen_below[:, 1]) > 0.1 * len(points):
+            return False  # a chair's back behind the table's edge
+        return not any(other is not support and _carries(other, points) for other in supports)
+
+    def _full_mask(
+        self, frame: Frame, points: NDArray[np.float32], support: Support | None
+    ) -> tuple[NDArray[np.bool_], tuple[int, int, int, int]]:
+        """Return the cluster's mask at full resolution, and its box."""
+        assert frame.depth_m is not None and frame.T_world_camera is not None
+        step = self.config.step
+        pixels = _project(frame, points)
+        height, width = frame.depth_m.shape
+        x0, y0 = np.maximum(pixels.min(0) - 4 * step, 0).astype(int)
+        x1, y1 = np.minimum(pixels.max(0) + 4 * step, (width - 1, height - 1)).astype(int)
+        crop = frame.depth_m[y0 : y1 + 1, x0 : x1 + 1]
+        camera = frame.camera.cropped(int(x0), int(y0), crop.shape[1], crop.shape[0])
+        world = apply(frame.T_world_camera, camera.points(crop))
+        member = _near(world, points, 1.2 * max(self.config.gap_m, 0.012)) & (crop > 0)
+        if support is not None:
+            low = np.maximum(0.004, 1.5 * depth_noise_m(crop))
+            member &= support.plane.height_m(world) > low
+        part = cv2.morphologyEx(member.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5)))
+        labels, count = ndimage.label(part)
+        if count > 1:  # specks of the support's noise
+            sizes = np.bincount(labels.ravel())
+            sizes[0] = 0
+            part = (sizes >= 0.1 * sizes.max())[labels]
+        mask = np.zeros((height, width), bool)
+        mask[y0 : y1 + 1, x0 : x1 + 1] = part > 0
+        return mask, _box(mask, int(x0), int(y0), int(x1), int(y1))
+
+    def _free_standing(self, frame: Frame, cloud: _Cloud) -> list[Detection]:
+        """Return compact clusters where no plane is in view."""
+        config: DepthClusterConfig = self.config
+        axes = np.eye(3)
+        clusters = _cluster(cloud.points, cloud.valid, axes, self._gap(cloud, cloud.valid))
+        found = []
+        for pixels in clusters:
+            points = cloud.points[pixels]
+            size = np.ptp(points, axis=0).max()
+            if not config.min_size_m <= size <= config.max_size_m:
+                continue
+            mask, box = self._full_mask(frame, points, None)
+            if mask.sum() >= config.min_pixels:
+                found.append(_detection(mask, box, points, None, None))
+        return found
+
+
+def depth_noise_m(depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the axial noise (...) of a structured-light camera at depths (...), in metres.
+
+    Nguyen, Izadi and Lovell 2012, equation 3 without the angle's term.
+    """
+    noise: NDArray[np.float32] = (
+        np.float32(0.0012) + np.float32(0.0019) * (depth_m - np.float32(0.4)) ** 2
+    )
+    return noise
+
+
+def _make_cloud(frame: Frame, step: int, max_range_m: float) -> _Cloud:
+    """Return the points of every n-th pixel, without the veils of jump edges."""
+    assert frame.depth_m is not None and frame.T_world_camera is not None
+    depth = np.ascontiguousarray(frame.depth_m[::step, ::step])
+    valid = (depth > 0.1) & (depth < max_range_m)
+    kernel = np.ones((3, 3), np.uint8)
+    nearest = cv2.erode(np.where(valid, depth, np.float32(100)), kernel)
+    valid &= cv2.dilate(depth, kernel) - nearest < 0.012 + 0.02 * step * depth
+    points = apply(frame.T_world_camera, frame.camera.subsampled(step).points(depth))
+    return _Cloud(points, valid, depth, depth_noise_m(depth))
+
+
+def _normals(
+    points: NDArray[np.float32], camera_world_m: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Return unit normals (h, w, 3) of an organised cloud, towards the camera; NaN at its rim."""
+    # From a smoothed cloud: the sensor's quantisation is larger than a pixel's step.
+    smooth = cv2.blur(points, (3, 3))
+    normals = np.full(points.shape, np.nan, np.float32)
+    right = smooth[1:-1, 2:] - smooth[1:-1, :-2]
+    down = smooth[2:, 1:-1] - smooth[:-2, 1:-1]
+    # Written out: np.cross is several times slower on images.
+    x = down[..., 1] * right[..., 2] - down[..., 2] * right[..., 1]
+    y = down[..., 2] * right[..., 0] - down[..., 0] * right[..., 2]
+    z = down[..., 0] * right[..., 1] - down[..., 1] * right[..., 0]
+    towards = camera_world_m.astype(np.float32) - smooth[1:-1, 1:-1]
+    side = x * towards[..., 0] + y * towards[..., 1] + z * towards[..., 2]
+    with np.errstate(invalid='ignore', divide='ignore'):
+        scale = np.where(side < 0, -1, 1) / np.sqrt(x * x + y * y + z * z)
+        normals[1:-1, 1:-1] = np.stack([x * scale, y * scale, z * scale], -1)
+    return normals
+
+
+def _cluster(
+    points: NDArray[np.float32], chosen: NDArray[np.bool_], axes: NDArray[np.float64], gap_m: float
+) -> list[tuple[NDArray, NDArray]]:
+    """Group chosen points that are connected in a voxel grid; largest groups first."""
+    rows, columns = np.nonzero(chosen)
+    if len(rows) == 0:
+        return []
+    local = points[rows, columns] @ axes.astype(np.float32)
+    index = np.floor((local - local.min(0)) / gap_m).astype(np.int32)
+    shape = index.max(0) + 1
+    if shape.prod(dtype=np.int64) > 40_000_000:
+        return []
+    grid = np.zeros(shape, bool)
+    grid[tuple(index.T)] = True
+    labels, count = ndimage.label(grid, np.ones((3, 3, 3)))
+    of_point = labels[tuple(index.T)]
+    order = np.argsort(of_point, kind='stable')
+    ends = np.cumsum(np.bincount(of_point, minlength=count + 1))
+    groups = [order[ends[k - 1] : ends[k]] for k in range(1, count + 1)]
+    groups = sorted((g for g in groups if len(g) >= 12), key=len, reverse=True)
+    return [(rows[group], columns[group]) for group in groups]
+
+
+def _split_flat(
+    points: NDArray[np.float32],
+    pixels: tuple[NDArray, NDArray],
+    height: NDArray[np.float32],
+    axes: NDArray[np.float64],
+    gap_m: float,
+) -> list[tuple[NDArray, NDArray]]:
+    """Part a flat thing, such as a sheet of paper, from what stands beside it and touches it.
+
+    What stands in the middle of its own flat base, such as a lamp, is left whole.
+    """
+    tall = height[pixels] > _FLAT_M
+    if tall.sum() < 30 or tall.mean() > 0.85:
+        return [pixels]
+    chosen = np.zeros(height.shape, bool)
+    chosen[pixels[0][tall], pixels[1][tall]] = True
+    towers = _cluster(points, chosen, axes, gap_m)
+    flat = points[pixels[0][~tall], pixels[1][~tall]] @ axes[:, :2].astype(np.float32)
+    if len(towers) != 1 or len(flat) < 12:
+        return [pixels]
+    tower = points[towers[0]] @ axes[:, :2].astype(np.float32)
+    low, high = np.percentile(tower, [5, 95], axis=0)
+    # The lower rim of the tower itself is no sheet.
+    beside = ~((flat > low - 2 * gap_m) & (flat < high + 2 * gap_m)).all(1)
+    if beside.sum() < max(30, 0.5 * len(tower)):
+        return [pixels]
+    hull = cv2.convexHull(flat[beside])
+    center = tuple(map(float, np.median(tower, axis=0)))
+    if cv2.pointPolygonTest(hull, center, True) > 0.0:
+        return [pixels]
+    sheet = np.flatnonzero(~tall)[beside]
+    rest = np.setdiff1d(np.arange(len(tall)), sheet)
+    return [(pixels[0][part], pixels[1][part]) for part in (rest, sheet)]
+
+
+def _near(
+    world: NDArray[np.float32], points: NDArray[np.float32], radius_m: float
+) -> NDArray[np.bool_]:
+    """Return which of (h, w, 3) points lie in or next to a voxel that holds a cluster's point."""
+    low = points.min(0) - 2 * radius_m
+    shape = np.floor((points.max(0) + 2 * radius_m - low) / radius_m).astype(int) + 1
+    grid = np.zeros(shape, bool)
+    grid[tuple(np.floor((points - low) / radius_m).astype(int).T)] = True
+    grid = ndimage.binary_dilation(grid, np.ones((3, 3, 3)))
+    index = np.floor((world - low) / radius_m).astype(np.int32)
+    inside = within(index, shape)
+    index[~inside] = 0
+    near: NDArray[np.bool_] = inside & grid[index[..., 0], index[..., 1], index[..., 2]]
+    return near
+
+
+def _carries(support: Support, points: NDArray[np.float32]) -> bool:
+    """Return whether much of a cluster is itself this other support: furniture, not an object."""
+    near = np.abs(support.plane.height_m(points)) < 0.015
+    near[near] = support.covers(points[near])
+    return bool(near.mean() > 0.25)
+
+
+def _mean_height(support: Support, up: NDArray[np.float64] | None) -> float:
+    """Return how high a support lies; higher ones claim their objects first."""
+    if up is None or support.plane.boundary_world_m is None:
+        return 0.0
+    return float((support.plane.boundary_world_m @ up).mean())
+
+
+def _project(frame: Frame, points: NDArray[np.float32]) -> NDArray[np.float64]:
+    assert frame.T_world_camera is not None
+    rotation, translation = frame.T_world_camera[:3, :3], frame.T_world_camera[:3, 3]
+    return frame.camera.project((points - translation) @ rotation)
+
+
+def _box(mask: NDArray[np.bool_], x0: int, y0: int, x1: int, y1: int) -> tuple[int, int, int, int]:
+    """Return the tight box of a mask that lies within the given bounds."""
+    part = mask[y0 : y1 + 1, x0 : x1 + 1]
+    columns, rows = np.nonzero(part.any(0))[0], np.nonzero(part.any(1))[0]
+    if len(columns) == 0:
+        return (x0, y0, x0, y0)
+    return (x0 + int(columns[0]), y0 + int(rows[0]), x0 + int(columns[-1]), y0 + int(rows[-1]))
+
+
+def _detection(
+    mask: NDArray[np.bool_],
+    box: tuple[int, int, int, int],
+    points: NDArray[np.float32],
+    support: Support | None,
+    heights: NDArray[np.float32] | None,
+) -> Detection:
+    height, width = mask.shape
+    # Kinect-like depth has a blind margin of some pixels, so the border is taken wider.
+    truncated = min(box[0], box[1]) <= 12 or box[2] >= width - 13 or box[3] >= height - 13
+    size = 1.0 - np.exp(-mask.sum() / 600.0)
+    rise = 1.0 if heights is None else 1.0 - np.exp(-float(np.percentile(heights, 95)) / 0.015)
+    return Detection(
+        mask=mask,
+        box_xyxy=box,
+        score=float(size * rise * (0.6 if truncated else 1.0)),
+        points_world_m=points,
+        support=None if support is None else support.plane,
+        truncated=truncated,
+    )
