@@ -180,6 +180,7 @@ class TrackUpdate:
         confirmed: Ids of the tracks that are objects by now, in order.
         removed: Ids of tracks that are gone; a merged track is among them.
         merged: `{gone id: id that took it over}`.
+        restarted: Ids of tracks that turned out to be two objects: what they saw is void.
         points_world_m: `{id: (N, 3) float32}` surface points of every live track.
         supports: `{id: plane or None}`.
         labels: `{id: label}`.
@@ -192,6 +193,7 @@ class TrackUpdate:
         self.confirmed: list[int] = []
         self.removed: list[int] = []
         self.merged: dict[int, int] = {}
+        self.restarted: list[int] = []
         self.points_world_m: dict[int, NDArray[np.float32]] = {}
         self.supports: dict[int, Plane | None] = {}
         self.labels: dict[int, str] = {}

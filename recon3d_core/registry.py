@@ -34,6 +34,7 @@ KINDS = (
 BUILTINS: dict[str, dict[str, str]] = {
     'detector': {
         'depth_cluster': 'recon3d_core.detection.depth_cluster:DepthClusterDetector',
+        'frame_masks': 'recon3d_core.detection.frame_masks:FrameMasksDetector',
     },
     'tracker': {'spatial': 'recon3d_core.tracking.spatial:SpatialTracker'},
     'reconstructor': {

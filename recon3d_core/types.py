@@ -58,6 +58,28 @@ class Frame:
         }
         return frozenset({'intrinsics'} | {k for k, v in present.items() if v is not None})
 
+    @property
+    def depth(self) -> NDArray[np.float32]:
+        """The depth image.
+
+        Raises:
+            FrameError: There is none.
+        """
+        if self.depth_m is None:
+            raise FrameError('no_depth', 'the frame has no depth image')
+        return self.depth_m
+
+    @property
+    def pose(self) -> NDArray[np.float64]:
+        """The camera's pose `T_world_camera`.
+
+        Raises:
+            FrameError: It is unknown.
+        """
+        if self.T_world_camera is None:
+            raise FrameError('no_pose', 'the pose of the camera is unknown')
+        return self.T_world_camera
+
     def checked(self) -> Frame:
         """Return the frame with its lens distortion undone, after checking it.
 
@@ -129,6 +151,7 @@ class Detection:
         points_world_m: (N, 3) float32 visible surface points, or None without depth.
         support: Plane it stands on, or None.
         truncated: Whether the mask touches the image's border.
+        instance: Identity that the detector itself gives the object, or None.
     """
 
     mask: NDArray[np.bool_]
@@ -138,6 +161,7 @@ class Detection:
     points_world_m: NDArray[np.float32] | None = None
     support: Plane | None = None
     truncated: bool = False
+    instance: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,15 +11,14 @@ import dataclasses
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-
 from recon3d_core.config import option
 from recon3d_core.detection.planes import find_supports, PlaneSearch, Support, within
 from recon3d_core.geometry.transforms import apply
 from recon3d_core.interfaces import Detector, DetectorConfig
 from recon3d_core.types import Detection, Detections, Frame
+from scipy import ndimage
 
-
+_Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
 _FLAT_M = 0.03  # what rises less is a sheet, a book or a plate
 
 
@@ -80,7 +79,6 @@ class DepthClusterDetector(Detector):
 
     def detect(self, frame: Frame) -> Detections:
         """Return clusters above the support planes; without a plane, all compact clusters."""
-        assert frame.depth_m is not None and frame.T_world_camera is not None
         config: DepthClusterConfig = self.config
         cloud = _make_cloud(frame, config.step, config.max_range_m)
         if cloud.valid.sum() < config.min_pixels / config.step**2:
@@ -96,11 +94,10 @@ class DepthClusterDetector(Detector):
 
     def _supports(self, frame: Frame, cloud: _Cloud) -> list[Support]:
         """Return the support planes, the highest first."""
-        assert frame.T_world_camera is not None
         config: DepthClusterConfig = self.config
         up = None if frame.gravity_world is None else -frame.gravity_world
         points, depth = cloud.points[::2, ::2], cloud.depth[::2, ::2]
-        normals = _normals(points, frame.T_world_camera[:3, 3])
+        normals = _normals(points, frame.pose[:3, 3])
         valid = cloud.valid[::2, ::2]
         # A fresh generator per frame: the result depends on the frame alone.
         rng = np.random.default_rng(frame.stamp_ns % 2**32)
@@ -109,7 +106,7 @@ class DepthClusterDetector(Detector):
             points[valid],
             normals[valid],
             depth_noise_m(depth[valid]),
-            frame.T_world_camera[:3, 3],
+            frame.pose[:3, 3],
             up,
             search,
             rng,
@@ -178,7 +175,7 @@ class DepthClusterDetector(Detector):
     def _is_object(
         self,
         cloud: _Cloud,
-        pixels: tuple[NDArray, NDArray],
+        pixels: _Pixels,
         height: NDArray[np.float32],
         below: NDArray[np.float32],
         support: Support,
@@ -210,15 +207,14 @@ class DepthClusterDetector(Detector):
         self, frame: Frame, points: NDArray[np.float32], support: Support | None
     ) -> tuple[NDArray[np.bool_], tuple[int, int, int, int]]:
         """Return the cluster's mask at full resolution, and its box."""
-        assert frame.depth_m is not None and frame.T_world_camera is not None
         step = self.config.step
         pixels = _project(frame, points)
-        height, width = frame.depth_m.shape
+        height, width = frame.depth.shape
         x0, y0 = np.maximum(pixels.min(0) - 4 * step, 0).astype(int)
         x1, y1 = np.minimum(pixels.max(0) + 4 * step, (width - 1, height - 1)).astype(int)
-        crop = frame.depth_m[y0 : y1 + 1, x0 : x1 + 1]
+        crop = frame.depth[y0 : y1 + 1, x0 : x1 + 1]
         camera = frame.camera.cropped(int(x0), int(y0), crop.shape[1], crop.shape[0])
-        world = apply(frame.T_world_camera, camera.points(crop))
+        world = apply(frame.pose, camera.points(crop))
         member = _near(world, points, 1.2 * max(self.config.gap_m, 0.012)) & (crop > 0)
         if support is not None:
             low = np.maximum(0.004, 1.5 * depth_noise_m(crop))
@@ -263,13 +259,12 @@ def depth_noise_m(depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _make_cloud(frame: Frame, step: int, max_range_m: float) -> _Cloud:
     """Return the points of every n-th pixel, without the veils of jump edges."""
-    assert frame.depth_m is not None and frame.T_world_camera is not None
-    depth = np.ascontiguousarray(frame.depth_m[::step, ::step])
+    depth = np.ascontiguousarray(frame.depth[::step, ::step])
     valid = (depth > 0.1) & (depth < max_range_m)
     kernel = np.ones((3, 3), np.uint8)
     nearest = cv2.erode(np.where(valid, depth, np.float32(100)), kernel)
     valid &= cv2.dilate(depth, kernel) - nearest < 0.012 + 0.02 * step * depth
-    points = apply(frame.T_world_camera, frame.camera.subsampled(step).points(depth))
+    points = apply(frame.pose, frame.camera.subsampled(step).points(depth))
     return _Cloud(points, valid, depth, depth_noise_m(depth))
 
 
@@ -296,7 +291,7 @@ def _normals(
 
 def _cluster(
     points: NDArray[np.float32], chosen: NDArray[np.bool_], axes: NDArray[np.float64], gap_m: float
-) -> list[tuple[NDArray, NDArray]]:
+) -> list[_Pixels]:
     """Group chosen points that are connected in a voxel grid; largest groups first."""
     rows, columns = np.nonzero(chosen)
     if len(rows) == 0:
@@ -319,11 +314,11 @@ def _cluster(
 
 def _split_flat(
     points: NDArray[np.float32],
-    pixels: tuple[NDArray, NDArray],
+    pixels: _Pixels,
     height: NDArray[np.float32],
     axes: NDArray[np.float64],
     gap_m: float,
-) -> list[tuple[NDArray, NDArray]]:
+) -> list[_Pixels]:
     """Part a flat thing, such as a sheet of paper, from what stands beside it and touches it.
 
     What stands in the middle of its own flat base, such as a lamp, is left whole.
@@ -383,8 +378,7 @@ def _mean_height(support: Support, up: NDArray[np.float64] | None) -> float:
 
 
 def _project(frame: Frame, points: NDArray[np.float32]) -> NDArray[np.float64]:
-    assert frame.T_world_camera is not None
-    rotation, translation = frame.T_world_camera[:3, :3], frame.T_world_camera[:3, 3]
+    rotation, translation = frame.pose[:3, :3], frame.pose[:3, 3]
     return frame.camera.project((points - translation) @ rotation)
 
 

@@ -7,10 +7,9 @@ import dataclasses
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-
 from recon3d_core.geometry.transforms import frame_from_normal
 from recon3d_core.types import Plane
+from scipy import ndimage
 
 _SAMPLES = 3000  # points on which hypotheses are scored; more changes the winner rarely
 
@@ -140,7 +139,11 @@ def find_supports(
 
 
 def _inliers(
-    plane: Plane, points: NDArray, noise: NDArray, search: PlaneSearch, factor: float = 1.0
+    plane: Plane,
+    points: NDArray[np.float32],
+    noise: NDArray[np.float32],
+    search: PlaneSearch,
+    factor: float = 1.0,
 ) -> NDArray[np.bool_]:
     near: NDArray[np.bool_] = np.abs(plane.height_m(points)) < factor * np.maximum(
         search.tolerance_m, 2 * noise
@@ -245,7 +248,11 @@ def _outline_filled(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _boundary(
-    area: NDArray[np.bool_], origin: NDArray, cell: float, plane: Plane, axes: NDArray[np.float64]
+    area: NDArray[np.bool_],
+    origin: NDArray[np.floating],
+    cell: float,
+    plane: Plane,
+    axes: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return the convex outline (N, 3) of an area in the world."""
     contours, _ = cv2.findContours(

@@ -1,0 +1,117 @@
+"""What a track knows of its surface, and what a frame says of the place where it should be."""
+
+from __future__ import annotations
+
+import enum
+
+import numpy as np
+from numpy.typing import NDArray
+from recon3d_core.types import Frame
+from scipy.spatial import cKDTree
+
+_SAMPLE = 300  # points asked per comparison
+
+
+class Surface:
+    """A bounded, evenly thinned set of surface points in the world.
+
+    Attributes:
+        points: (N, 3) float32.
+    """
+
+    def __init__(self, points_world_m: NDArray[np.float32], max_points: int) -> None:
+        """Keep at most `max_points` of the points (N, 3)."""
+        self.points = thinned(np.asarray(points_world_m, np.float32), max_points)
+        self._tree: cKDTree | None = None
+
+    def add(self, points_world_m: NDArray[np.float32], max_points: int) -> None:
+        """Take more points in."""
+        fresh = thinned(np.asarray(points_world_m, np.float32), max_points)
+        self._set(thinned(np.concatenate([self.points, fresh]), max_points))
+
+    def remove_near(self, other: Surface, radius_m: float) -> None:
+        """Give up the points that are closer to another surface than a radius."""
+        if len(self.points) and len(other.points):
+            distance, _ = other.tree.query(self.points, distance_upper_bound=radius_m)
+            self._set(self.points[~np.isfinite(distance)])
+
+    def _set(self, points: NDArray[np.float32]) -> None:
+        self.points = points
+        self._tree = None
+
+    @property
+    def tree(self) -> cKDTree:
+        """Search tree over the points."""
+        if self._tree is None:
+            self._tree = cKDTree(self.points)
+        return self._tree
+
+    def sample(self) -> NDArray[np.float32]:
+        """Return some hundred of the points."""
+        return self.points[:: max(1, len(self.points) // _SAMPLE)]
+
+    def may_touch(self, other: Surface, radius_m: float) -> bool:
+        """Return whether the boxes of two surfaces are closer than a radius."""
+        if not len(self.points) or not len(other.points):
+            return False
+        low, high = self.points.min(0) - radius_m, self.points.max(0) + radius_m
+        return bool((other.points.max(0) >= low).all() and (other.points.min(0) <= high).all())
+
+    def part_near(self, other: Surface, radius_m: float) -> float:
+        """Return which part of this surface is closer to another than a radius."""
+        distance, _ = other.tree.query(self.sample(), distance_upper_bound=radius_m)
+        return float(np.isfinite(distance).mean())
+
+
+class Look(enum.Enum):
+    """What a frame shows at the place of a surface."""
+
+    HIDDEN = 'hidden'
+    SURFACE = 'surface'
+    THROUGH = 'through'
+
+
+def look_at(frame: Frame, surface: Surface, slack_m: float = 0.03) -> Look:
+    """Compare the depth image with where a surface should be.
+
+    Args:
+        frame: Frame with or without depth; its pose is known.
+        surface: What is looked for.
+        slack_m: Depths that differ by less are the same; at 1 m, growing with distance.
+
+    Returns:
+        HIDDEN where most of it is outside the image or occluded, or where there is no depth.
+    """
+    points = surface.sample()
+    if frame.depth_m is None or frame.T_world_camera is None or not len(points):
+        return Look.HIDDEN
+    local = (points - frame.T_world_camera[:3, 3]) @ frame.T_world_camera[:3, :3]
+    local = local[local[:, 2] > 0.1]
+    pixels = np.rint(frame.camera.project(local)).astype(int)
+    height, width = frame.depth_m.shape
+    margin = 8  # near the border, detectors do not find things
+    inside = (pixels >= margin).all(1) & (pixels < (width - margin, height - margin)).all(1)
+    pixels, expected = pixels[inside], local[inside, 2]
+    measured = frame.depth_m[pixels[:, 1], pixels[:, 0]]
+    slack = slack_m * np.maximum(1.0, expected**2 / 2)
+    known = (measured > 0) & (measured > expected - slack)
+    if np.count_nonzero(known) < 0.5 * len(points):
+        return Look.HIDDEN
+    through = known & (measured > expected + slack)
+    return Look.THROUGH if through.sum() > 0.7 * known.sum() else Look.SURFACE
+
+
+def thinned(points: NDArray[np.float32], max_points: int) -> NDArray[np.float32]:
+    """Return at most `max_points` of points (N, 3), spread evenly over the surface."""
+    points = points[np.isfinite(points).all(1)]
+    if len(points) <= max_points:
+        return points
+    extent = float(np.ptp(points, axis=0).max())
+    cell = max(extent / 64, 1e-4)
+    while True:
+        keys = np.floor((points - points.min(0)) / cell).astype(np.int64)
+        flat = (keys[:, 0] * 4096 + keys[:, 1]) * 4096 + keys[:, 2]
+        _, first = np.unique(flat, return_index=True)
+        if len(first) <= max_points:
+            return points[np.sort(first)]
+        cell *= 1.3

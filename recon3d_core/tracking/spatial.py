@@ -1,0 +1,316 @@
+"""Tracks of things that stand still: association by overlap of their surfaces in the world.
+
+Birth and death have hysteresis: a track is confirmed after some hits, a confirmed one is removed
+when the camera sees through the place where it was, or when most looks at it found nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+import dataclasses
+
+import numpy as np
+from recon3d_core.config import option, PluginConfig
+from recon3d_core.interfaces import Tracker, TrackUpdate
+from recon3d_core.tracking.evidence import Look, look_at, Surface
+from recon3d_core.types import Detection, Detections, Frame, Plane
+from scipy.optimize import linear_sum_assignment
+
+
+class SpatialConfig(PluginConfig):
+    """Options of `spatial`."""
+
+    radius_m: float = option(
+        0.025,
+        'Points closer than this count as the same surface.',
+        unit='m',
+        ge=0.002,
+        le=1.0,
+        live=True,
+    )
+    min_overlap: float = option(
+        0.25, 'Least overlap of a detection with a track to match it.', ge=0.01, le=1.0, live=True
+    )
+    hits_to_confirm: int = option(
+        3, 'Matches after which a track is an object.', ge=1, le=100, live=True
+    )
+    misses_to_remove: int = option(
+        5,
+        'Looks in a row that see through an object, after which it is gone.',
+        ge=1,
+        le=1000,
+        live=True,
+    )
+    looks_to_merge: int = option(
+        6,
+        'Detections in a row that cover two tracks, after which they are one object.',
+        ge=2,
+        le=1000,
+        live=True,
+    )
+    min_hit_ratio: float = option(
+        0.3,
+        'A track found in a smaller part of the looks at it is removed.',
+        ge=0.0,
+        le=1.0,
+        live=True,
+    )
+    max_tracks: int = option(100, 'Most tracks; the least certain gives way.', ge=1, le=10000)
+    max_points: int = option(2000, 'Most surface points kept of a track.', ge=50, le=100000)
+
+
+@dataclasses.dataclass
+class _Track:
+    """One track; `surface` is all it was seen to cover."""
+
+    id: int
+    surface: Surface
+    support: Plane | None
+    first_stamp_ns: int
+    instance: int | None = None
+    parent: int | None = None
+    labels: Counter[str] = dataclasses.field(default_factory=Counter)
+    score: float = 0.0
+    hits: int = 0
+    absent: int = 0
+    undetected: int = 0
+    undetected_in_row: int = 0
+    confirmed: bool = False
+
+    def hit(self, detection: Detection, config: SpatialConfig) -> None:
+        """Take a detection in."""
+        self.hits += 1
+        self.absent = self.undetected_in_row = 0
+        self.labels[detection.label] += 1
+        weight = 1.0 / min(self.hits, 10)
+        self.score += weight * (detection.score - self.score)
+        if detection.support is not None and (self.support is None or not detection.truncated):
+            self.support = detection.support
+        if detection.points_world_m is not None:
+            self.surface.add(detection.points_world_m, config.max_points)
+
+    @property
+    def hit_ratio(self) -> float:
+        """Part of the looks that found it."""
+        return self.hits / (self.hits + self.undetected)
+
+
+class SpatialTracker(Tracker):
+    """Matches detections to tracks by the overlap of surfaces; ids are never used again."""
+
+    name = 'spatial'
+    Config = SpatialConfig
+
+    def __init__(self, config: PluginConfig | None = None, device: str = 'cpu') -> None:
+        """Make a tracker without tracks."""
+        super().__init__(config, device)
+        self._next_id = 1
+        self._tracks: dict[int, _Track] = {}
+        self._covered: Counter[tuple[int, int]] = Counter()
+
+    def reset(self) -> None:
+        """Forget all tracks; ids go on."""
+        self._tracks.clear()
+        self._covered.clear()
+
+    def associate(self, frame: Frame, detections: Detections) -> TrackUpdate:
+        """Match the detections of a frame to tracks; start, merge, split and end tracks."""
+        update = TrackUpdate()
+        items = list(detections.items)
+        forward, backward = self._overlaps(items)
+        ambiguous = self._note_covering(items, backward)
+        matched = self._assign(items, forward, backward, ambiguous)
+        seen_together = set(matched.values())
+        for index, track_id in matched.items():
+            self._tracks[track_id].hit(items[index], self.config)
+            update.matches.append((track_id, items[index]))
+        self._covered = Counter(
+            {
+                pair: count
+                for pair, count in self._covered.items()
+                if not set(pair) <= seen_together
+            }
+        )
+        touched = seen_together | {i for ids in ambiguous.values() for i in ids}
+        self._note_misses(frame, touched)
+        for index, detection in enumerate(items):
+            if index not in matched and index not in ambiguous:
+                self._birth(frame, detection, forward[index], seen_together, update)
+        self._confirm(update, seen_together)
+        self._merge(update)
+        self._end(update)
+        self._report(update)
+        return update
+
+    def _overlaps(
+        self, items: list[Detection]
+    ) -> tuple[list[dict[int, float]], list[dict[int, float]]]:
+        """Return per detection `{track: part of the detection on it}` and the reverse."""
+        forward: list[dict[int, float]] = []
+        backward: list[dict[int, float]] = []
+        radius = self.config.radius_m
+        for detection in items:
+            ahead: dict[int, float] = {}
+            back: dict[int, float] = {}
+            if detection.points_world_m is not None and len(detection.points_world_m):
+                surface = Surface(detection.points_world_m, self.config.max_points)
+                for track in self._tracks.values():
+                    if track.instance is None and surface.may_touch(track.surface, radius):
+                        ahead[track.id] = surface.part_near(track.surface, radius)
+                        back[track.id] = track.surface.part_near(surface, radius)
+            forward.append(ahead)
+            backward.append(back)
+        return forward, backward
+
+    def _note_covering(
+        self, items: list[Detection], backward: list[dict[int, float]]
+    ) -> dict[int, list[int]]:
+        """Return the detections that cover several confirmed tracks, and count the pairs."""
+        ambiguous: dict[int, list[int]] = {}
+        for index, back in enumerate(backward):
+            covered = sorted(
+                i for i, part in back.items() if part > 0.5 and self._tracks[i].confirmed
+            )
+            if len(covered) > 1 and items[index].instance is None:
+                ambiguous[index] = covered
+                for a in covered:
+                    for b in covered:
+                        if a < b:
+                            self._covered[a, b] += 1
+        return ambiguous
+
+    def _assign(
+        self,
+        items: list[Detection],
+        forward: list[dict[int, float]],
+        backward: list[dict[int, float]],
+        ambiguous: dict[int, list[int]],
+    ) -> dict[int, int]:
+        """Return the best one-to-one matching `{detection index: track id}`."""
+        by_instance = {t.instance: t.id for t in self._tracks.values() if t.instance is not None}
+        matched = {
+            index: by_instance[item.instance]
+            for index, item in enumerate(items)
+            if item.instance is not None and item.instance in by_instance
+        }
+        ids = [i for i in self._tracks if self._tracks[i].instance is None]
+        rows = [i for i in range(len(items)) if i not in ambiguous and items[i].instance is None]
+        if not ids or not rows:
+            return matched
+        value = np.zeros((len(rows), len(ids)))
+        for r, index in enumerate(rows):
+            for c, track_id in enumerate(ids):
+                ahead = forward[index].get(track_id, 0.0)
+                back = backward[index].get(track_id, 0.0)
+                # A confirmed track wins over a tentative one that covers the same.
+                bonus = 0.1 if self._tracks[track_id].confirmed else 0.0
+                if max(ahead, back) >= self.config.min_overlap:
+                    value[r, c] = ahead + back + bonus
+        for r, c in zip(*linear_sum_assignment(-value)):
+            if value[r, c] > 0:
+                matched[rows[r]] = ids[c]
+        return matched
+
+    def _note_misses(self, frame: Frame, touched: set[int]) -> None:
+        """Look, in the depth image, at the places of tracks that were not found."""
+        for track in self._tracks.values():
+            if track.id in touched:
+                continue
+            look = look_at(frame, track.surface)
+            if look is Look.THROUGH:
+                track.absent += 1
+            elif look is Look.SURFACE:
+                track.undetected += 1
+                track.undetected_in_row += 1
+                track.absent = 0
+
+    def _birth(
+        self,
+        frame: Frame,
+        detection: Detection,
+        forward: dict[int, float],
+        seen: set[int],
+        update: TrackUpdate,
+    ) -> None:
+        """Start a track, unless the detection is cut off by the image's border."""
+        if detection.truncated and detection.instance is None:
+            return
+        points = detection.points_world_m
+        if points is None and detection.instance is None:
+            return
+        parents = [i for i in seen if forward.get(i, 0.0) > 0.6]
+        if len(self._tracks) >= self.config.max_tracks and not self._make_room():
+            return
+        empty = np.zeros((0, 3), np.float32)
+        track = _Track(
+            self._next_id,
+            Surface(empty if points is None else points, self.config.max_points),
+            detection.support,
+            frame.stamp_ns,
+            detection.instance,
+            parents[0] if parents else None,
+        )
+        self._next_id += 1
+        self._tracks[track.id] = track
+        track.hit(detection, self.config)
+        update.matches.append((track.id, detection))
+
+    def _make_room(self) -> bool:
+        """Drop the least certain tentative track; return whether there was one."""
+        tentative = [t for t in self._tracks.values() if not t.confirmed]
+        if not tentative:
+            return False
+        del self._tracks[min(tentative, key=lambda t: (t.hits, t.id)).id]
+        return True
+
+    def _confirm(self, update: TrackUpdate, seen: set[int]) -> None:
+        """Make objects of tracks that were found often enough."""
+        for track in self._tracks.values():
+            parent = self._tracks.get(track.parent or 0)
+            # Half of a known object must be seen apart from it for longer.
+            needed = self.config.hits_to_confirm * (2 if parent else 1)
+            if track.confirmed or track.hits < needed:
+                continue
+            track.confirmed = True
+            if parent is not None and parent.id in seen:
+                parent.surface.remove_near(track.surface, self.config.radius_m)
+                update.restarted.append(parent.id)
+            track.parent = None
+
+    def _merge(self, update: TrackUpdate) -> None:
+        """Join tracks that detections cover together again and again."""
+        for (a, b), count in sorted(self._covered.items()):
+            if count < self.config.looks_to_merge:
+                continue
+            if a in self._tracks and b in self._tracks:
+                older, younger = self._tracks[a], self._tracks.pop(b)
+                older.surface.add(younger.surface.points, self.config.max_points)
+                update.merged[b] = a
+                update.removed.append(b)
+
+    def _end(self, update: TrackUpdate) -> None:
+        """Remove tracks whose object is gone, or never was one."""
+        for track in list(self._tracks.values()):
+            if track.confirmed:
+                gone = track.absent >= self.config.misses_to_remove
+                gone |= track.undetected > 5 and track.hit_ratio < self.config.min_hit_ratio
+            else:
+                gone = track.absent >= 2 or track.undetected_in_row >= 3
+            if gone:
+                del self._tracks[track.id]
+                update.removed.append(track.id)
+        alive = self._tracks.keys()
+        self._covered = Counter(
+            {pair: count for pair, count in self._covered.items() if set(pair) <= alive}
+        )
+
+    def _report(self, update: TrackUpdate) -> None:
+        """Fill in what is known of every live track."""
+        for track in self._tracks.values():
+            update.points_world_m[track.id] = track.surface.points
+            update.supports[track.id] = track.support
+            update.labels[track.id] = track.labels.most_common(1)[0][0]
+            certainty = 1.0 - 0.5 ** (track.hits / 2)
+            update.scores[track.id] = track.score * certainty * track.hit_ratio**0.5
+            if track.confirmed:
+                update.confirmed.append(track.id)
