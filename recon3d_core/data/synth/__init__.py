@@ -1,0 +1,1 @@
+"""Synthetic scenes: solids, layouts, cameras, rendering, sensor noise and ground truth."""
