@@ -1,0 +1,190 @@
+"""`closed`: closed meshes of objects, the side included that no camera saw.
+
+Voxels are seen inside, seen free or unknown. Unknown ones are filled where a hypothesis about
+the object says so: a solid of revolution, a mirror plane, and always the prism between the seen
+surface and the support and the convex hull of each slice. What was seen to be free stays free,
+and where the surface was measured, the mesh follows the measurement.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from recon3d_core.config import option, PluginConfig
+from recon3d_core.errors import InputError
+from recon3d_core.interfaces import Mesher
+from recon3d_core.meshing.checks import is_watertight, volume_m3
+from recon3d_core.meshing.closing.envelope import below_solid, slice_hulls
+from recon3d_core.meshing.closing.known import gather_known, Known, solid_parts
+from recon3d_core.meshing.closing.mirror import complete_by_mirror
+from recon3d_core.meshing.closing.prior import Prior
+from recon3d_core.meshing.closing.revolution import complete_by_revolution
+from recon3d_core.meshing.closing.surface import (
+    closed_surface,
+    EMPTY,
+    face_observed,
+    smooth_field,
+    vertex_colors,
+)
+from recon3d_core.types import Mesh, Plane, Shape
+
+
+class ClosedMesherConfig(PluginConfig):
+    """Options of `closed`."""
+
+    revolution: bool = option(
+        True, 'Whether solids of revolution are recognised and completed.', live=True
+    )
+    mirror: bool = option(
+        True, 'Whether mirror symmetry about an upright plane is used.', live=True
+    )
+    fill_probability: float = option(
+        0.65, 'Probability of being inside of voxels below or between seen parts.', ge=0.5, le=1.0,
+        live=True,
+    )
+    unknown_probability: float = option(
+        0.2, 'Probability of being inside of unseen voxels that nothing calls solid.', ge=0.0,
+        le=0.5, live=True,
+    )
+
+
+class ClosedMesher(Mesher):
+    """Closes objects by what fits the evidence: revolution, mirror, prism and hull."""
+
+    name = 'closed'
+    Config = ClosedMesherConfig
+
+    def mesh(self, shape: Shape, support: Plane | None) -> tuple[Mesh, Shape]:
+        """Return the closed mesh, and the shape with the unseen part filled in.
+
+        The returned shape has a grid of its own: upright on the support and cropped. The mesh is
+        empty only where nothing was seen to be inside.
+
+        Raises:
+            InputError: A field of the shape has not the grid's size.
+        """
+        _check(shape)
+        if shape.sdf_m is None or shape.observed is None:
+            return _from_occupancy(shape)
+        known = gather_known(shape, support)
+        if known is None:
+            return EMPTY, shape
+        field, occupancy = self._complete(known)
+        mesh = _safe_surface(known, field)
+        mesh = dataclasses.replace(
+            mesh,
+            colors=vertex_colors(mesh, known.shape),
+            face_observed=face_observed(mesh, known.shape),
+        )
+        filled = dataclasses.replace(known.shape, occupancy=occupancy, sdf_m=field)
+        return mesh, filled
+
+    def observed_mesh(self, shape: Shape) -> Mesh:
+        """Return the observed surface only, open where nothing was seen."""
+        _check(shape)
+        if shape.sdf_m is None or shape.observed is None:
+            return _from_occupancy(shape)[0]
+        known = gather_known(shape, None)
+        if known is None:
+            return EMPTY
+        blend = np.where(
+            known.near, known.sdf_m, smooth_field(known.inside, known.grid.voxel_size_m)
+        )
+        mesh = closed_surface(known.grid, blend)
+        seen = face_observed(mesh, known.shape)
+        used, faces = np.unique(mesh.faces[seen], return_inverse=True)
+        mesh = Mesh(mesh.vertices_m[used], faces.reshape(-1, 3).astype(np.int32))
+        return dataclasses.replace(
+            mesh,
+            colors=vertex_colors(mesh, known.shape),
+            face_observed=np.ones(len(mesh.faces), bool),
+        )
+
+    def _prior(self, known: Known) -> Prior | None:
+        """Return the answer of the first hypothesis that fits, the more telling one first."""
+        prior = complete_by_revolution(known) if self.config.revolution else None
+        if prior is None and self.config.mirror:
+            prior = complete_by_mirror(known)
+        return prior
+
+    def _complete(self, known: Known) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the signed distances and the occupancy of seen and unseen parts."""
+        prior = self._prior(known)
+        solid, empty = known.inside, known.free
+        sdf, sure = known.sdf_m, known.near
+        if prior is not None:
+            solid = solid | (prior.says & (prior.sdf_m <= 0))
+            empty = empty | (prior.says & (prior.sdf_m > 0))
+            sdf = np.where(prior.says, prior.sdf_m, sdf)
+            sure = sure | prior.says
+        filled = solid | below_solid(solid, empty)
+        filled |= slice_hulls(filled) & ~empty
+        filled = solid_parts(ndimage.binary_fill_holes(filled))
+        voxel = known.grid.voxel_size_m
+        field = smooth_field(filled, voxel)
+        mixed = sure & (np.abs(sdf) < 3 * voxel) & (filled == (sdf <= 0))
+        field[mixed] = sdf[mixed]
+        if known.height_m is not None:
+            field = np.maximum(field, -known.height_m)
+        return field, self._occupancy(known, prior, filled)
+
+    def _occupancy(
+        self, known: Known, prior: Prior | None, filled: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        occupancy = np.full(filled.shape, self.config.unknown_probability, np.float32)
+        occupancy[filled] = self.config.fill_probability
+        if prior is not None:
+            occupancy[prior.says & filled] = prior.trust
+        occupancy[known.inside & filled] = 1
+        occupancy[known.free & ~filled] = 0
+        if known.height_m is not None:
+            occupancy[known.height_m < 0] = 0
+        return occupancy
+
+
+def _check(shape: Shape) -> None:
+    for name in ('occupancy', 'sdf_m', 'observed', 'free', 'colors'):
+        values = getattr(shape, name)
+        if values is not None and values.shape[:3] != shape.grid.shape:
+            raise InputError(f'{name} of a shape', values.shape, f'{shape.grid.shape} as its grid')
+
+
+def _from_occupancy(shape: Shape) -> tuple[Mesh, Shape]:
+    """Return the mesh of probabilities alone, as a visual hull or a network gives them."""
+    solid = solid_parts(shape.occupancy > 0.5)
+    if not solid.any():
+        return EMPTY, shape
+    voxel = np.float32(shape.grid.voxel_size_m)
+    field = ndimage.gaussian_filter((0.5 - shape.occupancy) * voxel, 0.6, mode='nearest')
+    field = np.where(ndimage.binary_dilation(solid, iterations=2), field, voxel)
+    mesh = _watertight(shape, field) or closed_surface(
+        shape.grid, smooth_field(solid, shape.grid.voxel_size_m)
+    )
+    mesh = dataclasses.replace(
+        mesh,
+        colors=vertex_colors(mesh, shape),
+        face_observed=face_observed(mesh, shape),
+    )
+    return mesh, shape
+
+
+def _watertight(shape: Shape, field: NDArray[np.float32]) -> Mesh | None:
+    mesh = closed_surface(shape.grid, field)
+    return mesh if is_watertight(mesh) and volume_m3(mesh) > 0 else None
+
+
+def _safe_surface(known: Known, field: NDArray[np.float32]) -> Mesh:
+    """Return the surface of a field; smoother ones, then a hull, where it is not closed."""
+    mesh = _watertight(known.shape, field)
+    for sigma in (0.5, 1.0):
+        if mesh is None:
+            mesh = _watertight(known.shape, ndimage.gaussian_filter(field, sigma))
+    if mesh is None:
+        mesh = _watertight(
+            known.shape, smooth_field(slice_hulls(known.inside), known.grid.voxel_size_m)
+        )
+    return EMPTY if mesh is None else mesh

@@ -1,0 +1,1 @@
+"""Parts of the closing of objects: what is known, which shapes fit it, and the surface."""

@@ -1,0 +1,175 @@
+"""What is known of an object's voxels, on an upright grid cropped to the object."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from recon3d_core.geometry.grids import VoxelGrid
+from recon3d_core.geometry.transforms import apply, Array, frame_from_normal
+from recon3d_core.types import Plane, Shape
+
+MAX_TILT_RAD = 0.03
+MARGIN_VOXELS = 3
+MIN_PART = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """Evidence on an upright grid: its z axis points away from the support.
+
+    Attributes:
+        grid: Place and resolution.
+        sdf_m: (nx, ny, nz) float32, measured where `near`.
+        near: (nx, ny, nz) bool, voxels whose signed distance was measured.
+        inside: (nx, ny, nz) bool, measured to be inside.
+        free: (nx, ny, nz) bool, seen to be empty.
+        height_m: (nx, ny, nz) float32 above the support, or None where it stands on none.
+        shape: The evidence as it was given, on the same grid.
+    """
+
+    grid: VoxelGrid
+    sdf_m: NDArray[np.float32]
+    near: NDArray[np.bool_]
+    inside: NDArray[np.bool_]
+    free: NDArray[np.bool_]
+    height_m: NDArray[np.float32] | None
+    shape: Shape
+
+    @property
+    def unknown(self) -> NDArray[np.bool_]:
+        """Voxels (nx, ny, nz) of which nothing is known."""
+        return ~(self.inside | self.free)
+
+
+def gather_known(shape: Shape, support: Plane | None) -> Known | None:
+    """Return the evidence on an upright grid around the object; None where there is none.
+
+    Args:
+        shape: What was fused; it has `sdf_m` and `observed`.
+        support: Plane that the object stands on, or None: then the grid's z axis is up.
+    """
+    if support is not None and np.arccos(
+        np.clip(shape.grid.T_world_grid[:3, 2] @ support.normal_world, -1, 1)
+    ) > MAX_TILT_RAD:
+        shape = resampled(shape, frame_from_normal(support.normal_world))
+    inside = solid_parts(shape.observed & (shape.sdf_m <= 0))
+    if not inside.any():
+        return None
+    stands = support is not None and _reaches(shape.grid, inside, support)
+    shape, inside = _cropped(shape, inside, support if stands else None)
+    near = shape.observed & (inside | (shape.sdf_m > 0))
+    free = shape.free | (near & (shape.sdf_m > 0)) if shape.free is not None else near & ~inside
+    height = support.height_m(shape.grid.centers_world_m()) if stands and support else None
+    if height is not None:
+        free = free | (height < -0.5 * shape.grid.voxel_size_m)
+    return Known(shape.grid, shape.sdf_m, near, inside, free & ~inside, height, shape)
+
+
+def solid_parts(solid: NDArray[np.bool_], min_part: float = MIN_PART) -> NDArray[np.bool_]:
+    """Return the connected parts (26 neighbours) that have a share of the largest one's size."""
+    labels, count = ndimage.label(solid, np.ones((3, 3, 3), bool))
+    if count <= 1:
+        return solid
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    kept: NDArray[np.bool_] = (sizes >= min_part * sizes.max())[labels] & solid
+    return kept
+
+
+def _reaches(grid: VoxelGrid, inside: NDArray[np.bool_], support: Plane) -> bool:
+    """Return whether the object stands on the plane, rather than on something that does."""
+    points = apply(grid.T_world_grid, (np.argwhere(inside) + 0.5) * grid.voxel_size_m)
+    low, high = np.quantile(support.height_m(points), [0.01, 0.99])
+    return bool(high > 0 and low < (high - low) + 2 * grid.voxel_size_m)
+
+
+def _cropped(
+    shape: Shape, inside: NDArray[np.bool_], support: Plane | None
+) -> tuple[Shape, NDArray[np.bool_]]:
+    """Cut or pad to the box of the inside voxels, down to the support, and a margin."""
+    index = np.argwhere(inside)
+    low, high = index.min(0) - MARGIN_VOXELS, index.max(0) + 1 + MARGIN_VOXELS
+    # The unseen half of what is seen from one side may be as large as the seen one.
+    reach = (high[:2] - low[:2]).max()
+    grow = np.maximum(reach - (high[:2] - low[:2]), 0)
+    low[:2], high[:2] = low[:2] - grow, high[:2] + grow
+    if support is not None:
+        points = apply(shape.grid.T_world_grid, (index + 0.5) * shape.grid.voxel_size_m)
+        lowest = float(support.height_m(points).min())
+        low[2] -= max(0, int(np.ceil(lowest / shape.grid.voxel_size_m)))
+    grid = shape.grid.padded(-low, high - np.array(shape.grid.shape))
+
+    def cut(values: NDArray | None, fill: float = 0) -> NDArray | None:
+        return None if values is None else _window(values, low, high, fill)
+
+    cropped = dataclasses.replace(
+        shape,
+        grid=grid,
+        occupancy=cut(shape.occupancy, 0.5),
+        sdf_m=cut(shape.sdf_m),
+        observed=cut(shape.observed),
+        free=cut(shape.free),
+        colors=cut(shape.colors),
+    )
+    return cropped, _window(inside, low, high, 0)
+
+
+def _window(
+    values: NDArray, low: NDArray[np.int64], high: NDArray[np.int64], fill: float
+) -> NDArray:
+    """Return `values[low:high]`, with a fill value beyond the array's ends."""
+    size = np.array(values.shape[:3])
+    result = np.full((*(high - low), *values.shape[3:]), fill, values.dtype)
+    start, stop = np.clip(low, 0, size), np.clip(high, 0, size)
+    inner = tuple(slice(a, b) for a, b in zip(start - low, stop - low))
+    result[inner] = values[tuple(slice(a, b) for a, b in zip(start, stop))]
+    return result
+
+
+def resampled(shape: Shape, rotation: Array) -> Shape:
+    """Return a shape on a grid with other axes that holds all that was observed.
+
+    Args:
+        shape: What was fused; it has `sdf_m` and `observed`.
+        rotation: (3, 3) axes of the new grid in the world.
+    """
+    voxel = shape.grid.voxel_size_m
+    index = np.argwhere(shape.observed)
+    if not len(index):
+        return shape
+    local = apply(shape.grid.T_world_grid, (index + 0.5) * voxel) @ rotation
+    low, high = local.min(0) - 2 * voxel, local.max(0) + 2 * voxel
+    T = np.eye(4)
+    T[:3, :3] = rotation
+    T[:3, 3] = rotation @ low
+    nx, ny, nz = np.ceil((high - low) / voxel).astype(int).tolist()
+    grid = VoxelGrid(T, voxel, (nx, ny, nz))
+    places = apply(shape.grid.T_grid_world, grid.centers_world_m()) / np.float32(voxel)
+    places = np.moveaxis(places - np.float32(0.5), -1, 0)
+
+    def linear(values: NDArray) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = ndimage.map_coordinates(
+            values.astype(np.float32), places, order=1, cval=0
+        )
+        return result
+
+    share = linear(shape.observed)
+    sdf = linear(np.where(shape.observed, shape.sdf_m, 0)) / np.maximum(share, 0.25)
+    nearest = np.rint(places).astype(int)
+    size = np.array(shape.grid.shape).reshape(3, 1, 1, 1)
+    outside = ((nearest < 0) | (nearest >= size)).any(0)
+    key = tuple(np.clip(nearest, 0, size - 1))
+    colors = None if shape.colors is None else shape.colors[key]
+    return dataclasses.replace(
+        shape,
+        grid=grid,
+        occupancy=np.where(outside, 0.5, shape.occupancy[key]).astype(np.float32),
+        sdf_m=sdf,
+        observed=share > 0.5,
+        free=None if shape.free is None else shape.free[key] & ~outside,
+        colors=colors,
+    )

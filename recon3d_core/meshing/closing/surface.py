@@ -1,0 +1,81 @@
+"""From a signed distance field to a mesh with colours."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, spatial
+from skimage import measure
+
+from recon3d_core.geometry.grids import VoxelGrid
+from recon3d_core.geometry.transforms import apply
+from recon3d_core.types import Mesh, Shape
+
+SURFACE_VOXELS = 1.5
+EMPTY = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
+
+
+def closed_surface(grid: VoxelGrid, sdf_m: NDArray[np.float32]) -> Mesh:
+    """Return the closed surface of a field, negative inside, without colours.
+
+    The field is taken as positive beyond the grid, so that the surface has no border.
+    """
+    values = sdf_m / np.float32(grid.voxel_size_m)
+    # A corner of exactly zero would make faces without area, or edges of four faces.
+    values = np.where(np.abs(values) < 0.02, np.where(values < 0, -0.02, 0.02), values)
+    values = np.pad(values, 1, constant_values=1.0)
+    if not ((values < 0).any() and (values > 0).any()):
+        return EMPTY
+    vertices, faces, _, _ = measure.marching_cubes(values, 0.0)
+    places = ((vertices - 0.5) * grid.voxel_size_m).astype(np.float64)
+    world = apply(grid.T_world_grid, places).astype(np.float32)
+    return Mesh(world, outward(world, faces).astype(np.int32))
+
+
+def outward(vertices: NDArray[np.float32], faces: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the faces turned so that the enclosed volume is positive."""
+    a, b, c = (vertices[faces[:, k]].astype(np.float64) - vertices.mean(0) for k in range(3))
+    volume = np.einsum('ij,ij->', a, np.cross(b, c))
+    return faces if volume >= 0 else faces[:, ::-1]
+
+
+def face_observed(mesh: Mesh, shape: Shape) -> NDArray[np.bool_]:
+    """Return which faces (F,) lie on a seen surface of `shape`."""
+    if shape.observed is None or shape.sdf_m is None or not len(mesh.faces):
+        return np.zeros(len(mesh.faces), bool)
+    reach = SURFACE_VOXELS * shape.grid.voxel_size_m
+    seen = shape.observed & (np.abs(shape.sdf_m) < reach)
+    return _lookup(seen, shape.grid, mesh.vertices_m[mesh.faces].mean(1))
+
+
+def _lookup(values: NDArray, grid: VoxelGrid, points_world_m: NDArray[np.float32]) -> NDArray:
+    index = np.clip(grid.indices(points_world_m), 0, np.array(grid.shape) - 1)
+    return values[tuple(index.T)]
+
+
+def vertex_colors(mesh: Mesh, shape: Shape) -> NDArray[np.uint8] | None:
+    """Return the colour (V, 3) of each vertex: the voxel's, or the nearest seen vertex's."""
+    if shape.colors is None or not len(mesh.vertices_m):
+        return None
+    colors = _lookup(shape.colors, shape.grid, mesh.vertices_m)
+    seen = colors.any(1)
+    if not seen.any():
+        return None
+    if not seen.all():
+        tree = spatial.cKDTree(mesh.vertices_m[seen])
+        colors[~seen] = colors[seen][tree.query(mesh.vertices_m[~seen])[1]]
+    return colors
+
+
+def smooth_field(solid: NDArray[np.bool_], voxel_size_m: float) -> NDArray[np.float32]:
+    """Return a field, negative inside, whose zero runs smoothly along a solid's border.
+
+    Its slope at a plane border is one, so that it can be mixed with measured distances.
+    """
+    sigma = 0.8
+    blurred = ndimage.gaussian_filter(
+        np.where(solid, -1, 1).astype(np.float32), sigma, mode='nearest', truncate=3
+    )
+    scale = np.float32(sigma * np.sqrt(np.pi / 2) * voxel_size_m)
+    result: NDArray[np.float32] = blurred * scale
+    return result
