@@ -119,7 +119,7 @@ pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 requirements=(-r requirements/base.txt -r requirements/dev.txt)
 [[ $ros == wheels ]] && requirements+=(-r requirements/ros.txt)
 say 'installing the pinned packages (the first time, this takes some minutes)'
-pip install -c requirements/constraints.txt "${requirements[@]}" \
+pip install --progress-bar off -c requirements/constraints.txt "${requirements[@]}" \
   > >(sed '/^Requirement already satisfied/d' >&2) ||
   fail 'pip could not install the packages; its message is above.' \
     'Check the network and the settings of pip (`pip config list`), then run this again.'

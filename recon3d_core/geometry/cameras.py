@@ -140,7 +140,7 @@ class Camera:
         """
         pixels = np.asarray(pixels, np.float64)
         depth = np.asarray(depth_m, np.float64)[..., None]
-        normalised = (pixels - (self.cx, self.cy)) / (self.fx, self.fy)
+        normalised: NDArray[np.float64] = (pixels - (self.cx, self.cy)) / (self.fx, self.fy)
         if self.distorted:
             normalised = self._undistort(normalised)
         return np.concatenate([normalised * depth, depth], -1)
@@ -171,7 +171,7 @@ class Camera:
         OpenCV's fixed-point rounds leave 0.1 px, and their criteria differ between its versions.
         """
         k1, k2, p1, p2, k3, k4, k5, k6 = (*self.distortion, 0, 0, 0, 0)[:8]
-        straight = bent.copy()
+        straight: NDArray[np.float64] = bent.copy()
         for _ in range(20):
             error = self._distort(straight) - bent
             if np.abs(error).max(initial=0.0) < 1e-13:
