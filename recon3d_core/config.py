@@ -18,7 +18,7 @@ from typing import Any
 import pydantic
 from pydantic import ConfigDict, Field
 from recon3d_core import registry
-from recon3d_core.errors import ConfigError
+from recon3d_core.errors import ConfigError, InputError
 import yaml
 
 
@@ -139,8 +139,11 @@ def validate(model: type[Any], values: Mapping[str, Any], prefix: str = '') -> A
         raise _config_error(error, model, prefix) from error
 
 
-def _config_error(error: pydantic.ValidationError, model: type[Any], prefix: str) -> ConfigError:
+def _config_error(error: pydantic.ValidationError, model: type[Any], prefix: str) -> InputError:
     first = error.errors()[0]
+    cause = first.get('ctx', {}).get('error')
+    if isinstance(cause, InputError):  # raised by a section's own validation: it says all
+        return cause
     location = [str(part) for part in first['loc']]
     path = '.'.join([prefix, *location] if prefix else location)
     if first['type'] == 'extra_forbidden':
@@ -153,6 +156,19 @@ def _config_error(error: pydantic.ValidationError, model: type[Any], prefix: str
             f'unknown option {path}', fix=f'The closest known is {match[0]!r}.' if match else ''
         )
     return ConfigError(f'option {path}', repr(first['input']), first['msg'].lower())
+
+
+def assign(owner: Options, name: str, value: Any, path: str) -> None:
+    """Set one option of a model, with errors of this library.
+
+    Raises:
+        ConfigError: The value is of the wrong type or out of range; the old one is kept.
+    """
+    try:
+        setattr(owner, name, value)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f'option {path}', repr(value), first['msg'].lower()) from error
 
 
 def describe(options: Options, prefix: str = '') -> Iterator[OptionInfo]:

@@ -1,0 +1,196 @@
+"""The objects of a scene: each one's reconstruction, its views, and its latest estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from recon3d_core.fusion.visual_hull import initial_grid_from_views
+from recon3d_core.geometry.grids import grid_around, VoxelGrid
+from recon3d_core.geometry.transforms import frame_from_normal
+from recon3d_core.interfaces import Mesher, Reconstructor
+from recon3d_core.meshing.checks import is_finite, is_watertight, volume_m3
+from recon3d_core.scene.options import ObjectOptions, SelfCheckOptions
+from recon3d_core.scene.placement import place, seen_fraction
+from recon3d_core.scene.self_check import self_check
+from recon3d_core.scene.views import KeptViews
+from recon3d_core.types import Detection, ObjectEstimate, Plane, View
+
+_WAITING = 8  # most views that wait for an object's volume to be placed
+
+
+@dataclasses.dataclass
+class ObjectState:
+    """What is kept of one track; its size does not grow with the views.
+
+    Attributes:
+        id: The track's id.
+        reconstructor: Who fuses its views.
+        state: That reconstructor's state, or None before the volume is placed.
+        waiting: Views seen before the volume was placed.
+        kept: Views for the self-check.
+        points_world_m: (N, 3) its surface points.
+        support: Plane it stands on.
+        label: What it is.
+        score: The tracker's confidence.
+        confirmed: Whether the tracker takes it for an object.
+        dirty: Whether it got views since it was last meshed.
+        meshed_stamp_ns: When it was last meshed.
+        estimate: The latest estimate.
+    """
+
+    id: int
+    reconstructor: Reconstructor
+    first_stamp_ns: int
+    last_stamp_ns: int
+    state: Any = None
+    waiting: list[View] = dataclasses.field(default_factory=list)
+    kept: KeptViews = dataclasses.field(default_factory=KeptViews)
+    points_world_m: NDArray[np.float32] = dataclasses.field(
+        default_factory=lambda: np.zeros((0, 3), np.float32)
+    )
+    support: Plane | None = None
+    label: str = 'object'
+    score: float = 0.0
+    confirmed: bool = False
+    views_used: int = 0
+    dirty: bool = False
+    meshed_stamp_ns: int | None = None
+    estimate: ObjectEstimate | None = None
+    revision: int = 0
+
+    def restart(self) -> None:
+        """Forget the shape, because the views showed more than this object."""
+        self.state = None
+        self.waiting.clear()
+        self.kept = KeptViews()
+        self.views_used = 0
+        self.dirty = False
+
+    def observe(self, view: View, options: ObjectOptions, up: NDArray[np.float64]) -> None:
+        """Fuse a view, or let it wait until the object's volume can be placed."""
+        self.last_stamp_ns = max(self.last_stamp_ns, view.frame.stamp_ns)
+        if not self.reconstructor.needs <= view.frame.inputs | {'mask'}:
+            return
+        self.waiting = [*self.waiting, view][-_WAITING:]
+        if self.state is None:
+            if not self.confirmed:
+                return
+            grid = self._place_volume(options, up)
+            if grid is None:
+                return
+            self.state = self.reconstructor.start(grid)
+        for waiting in self.waiting:
+            self.state = self.reconstructor.observe(self.state, waiting)
+            self.views_used += 1
+            self.dirty = True
+        self.waiting.clear()
+
+    def _place_volume(self, options: ObjectOptions, up: NDArray[np.float64]) -> VoxelGrid | None:
+        """Return the grid around what was seen so far, upright; None where that is too little."""
+        if 'depth' not in self.reconstructor.needs or len(self.points_world_m) < 10:
+            if len(self.waiting) < options.min_views:
+                return None
+            return initial_grid_from_views(self.waiting)
+        axes = frame_from_normal(self.support.normal_world if self.support else up)
+        points = self.points_world_m
+        low, high = np.percentile(points, [1, 99], axis=0)
+        points = points[((points >= low) & (points <= high)).all(1)]
+        longest = float(np.ptp(points @ axes, axis=0).max())
+        voxel_size_m = float(
+            np.clip(
+                longest / options.resolution, options.min_voxel_size_m, options.max_voxel_size_m
+            )
+        )
+        # The far side is not seen yet: it may lie as far behind as the object is wide.
+        margin_m = max(6 * voxel_size_m, 0.2 * longest)
+        return grid_around(points, voxel_size_m, margin_m, axes)
+
+    def make_estimate(
+        self, mesher: Mesher, check: SelfCheckOptions, up: NDArray[np.float64]
+    ) -> ObjectEstimate | None:
+        """Mesh the object, place it and compare it with its views.
+
+        Returns:
+            The estimate, or None where there is no surface yet.
+        """
+        shape = self.reconstructor.shape(self.state)
+        mesh, shape = mesher.mesh(shape, self.support)
+        if not len(mesh.faces) or not is_finite(mesh):
+            return None
+        verdict = self_check(mesh, self.kept.views, check)
+        if not verdict.passed:
+            observed = mesher.observed_mesh(self.reconstructor.shape(self.state))
+            mesh = observed if len(observed.faces) else mesh
+        closed = is_watertight(mesh)
+        normal = self.support.normal_world if self.support else up
+        previous = None if self.estimate is None else self.estimate.T_world_object
+        T_world_object, size_m = place(mesh, normal, previous)
+        self.revision += 1
+        agreement = 0.5 + 0.5 * verdict.silhouette_iou if verdict.passed else 0.3
+        return ObjectEstimate(
+            id=self.id,
+            label=self.label,
+            score=float(np.clip(self.score * agreement, 0, 1)),
+            mesh=mesh,
+            shape=shape,
+            T_world_object=T_world_object,
+            size_m=size_m,
+            views_used=self.views_used,
+            watertight=closed,
+            volume_m3=volume_m3(mesh) if closed else 0.0,
+            seen_fraction=seen_fraction(mesh),
+            self_check=verdict,
+            first_stamp_ns=self.first_stamp_ns,
+            last_stamp_ns=self.last_stamp_ns,
+            support=self.support,
+            revision=self.revision,
+        )
+
+
+class ObjectBook:
+    """All objects by id, and the work that is due for them."""
+
+    def __init__(self, choose: Callable[[], Reconstructor]) -> None:
+        """Start empty.
+
+        Args:
+            choose: Returns the reconstructor for a new object.
+        """
+        self._choose = choose
+        self.states: dict[int, ObjectState] = {}
+
+    def get(self, track_id: int, detection: Detection, stamp_ns: int) -> ObjectState:
+        """Return the state of a track, a new one where it has none yet."""
+        state = self.states.get(track_id)
+        if state is None:
+            state = ObjectState(track_id, self._choose(), stamp_ns, stamp_ns)
+            state.label, state.support = detection.label, detection.support
+            self.states[track_id] = state
+        return state
+
+    def estimates(self) -> Mapping[int, ObjectEstimate]:
+        """Return the published objects by id."""
+        return {
+            key: state.estimate
+            for key, state in sorted(self.states.items())
+            if state.estimate is not None
+        }
+
+    def due(self, stamp_ns: int, rate_hz: float, min_views: int) -> list[ObjectState]:
+        """Return the objects to mesh now, the longest waiting first."""
+        waiting = [
+            state
+            for state in self.states.values()
+            if state.dirty
+            and state.state is not None
+            and state.views_used >= min_views
+            and (
+                state.meshed_stamp_ns is None
+                or stamp_ns - state.meshed_stamp_ns >= 0.999e9 / rate_hz
+            )
+        ]
+        return sorted(waiting, key=lambda state: (state.meshed_stamp_ns or 0, state.id))

@@ -1,0 +1,134 @@
+"""The files of a scene: meshes, clouds, occupancy, a preview and a summary (docs/outputs.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+import io
+import json
+import math
+from pathlib import Path
+import resource
+import shutil
+import sys
+from typing import Any
+
+import numpy as np
+from recon3d_core.meshing.export import (
+    write_atomically,
+    write_glb,
+    write_ply,
+    write_points_ply,
+)
+from recon3d_core.scene.preview import draw_preview, encode_png
+from recon3d_core.scene.timings import Timings
+from recon3d_core.types import Frame, Mesh, ObjectEstimate, PointCloud, Scene
+
+SCHEMA = 1
+
+
+def write_output(
+    directory: Path,
+    scene: Scene,
+    frames: Mapping[str, Any],
+    timings: Timings,
+    device: str,
+    frame: Frame | None,
+) -> dict[str, Any]:
+    """Write all files of a scene.
+
+    The objects of an earlier run are removed; every file appears whole or not at all.
+
+    Args:
+        directory: Folder, made where it is missing.
+        scene: The scene with mesh and cloud.
+        frames: `read`, `integrated` and `dropped` of the summary.
+        timings: Times of the stages.
+        device: Where it was computed.
+        frame: What the preview shows beside the result, or None.
+
+    Returns:
+        The content of `summary.json`.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_ply(directory / 'scene.ply', scene.mesh or _no_mesh())
+    write_points_ply(directory / 'scene_points.ply', scene.cloud or _no_cloud())
+    folder = directory / 'objects'
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for estimate in scene.objects.values():
+        write_ply(folder / f'{estimate.id}.ply', estimate.mesh)
+        write_glb(folder / f'{estimate.id}.glb', estimate.mesh)
+        _write_occupancy(folder / f'{estimate.id}.npz', estimate)
+    write_atomically(directory / 'preview.png', encode_png(draw_preview(scene, frame)))
+    summary = {
+        'schema': SCHEMA,
+        'frames': dict(frames),
+        'objects': [describe_object(estimate) for estimate in scene.objects.values()],
+        'timings_ms': timings.quantiles(),
+        'peak_rss_mb': round(peak_rss_mb(), 1),
+        'device': device,
+        'version': version(),
+    }
+    text = json.dumps(summary, indent=2, allow_nan=False) + '\n'
+    write_atomically(directory / 'summary.json', text.encode())
+    return summary
+
+
+def describe_object(estimate: ObjectEstimate) -> dict[str, Any]:
+    """Return an object's entry in the summary."""
+    residual = estimate.self_check.depth_residual_m
+    return {
+        'id': estimate.id,
+        'label': estimate.label,
+        'score': round(estimate.score, 4),
+        'T_world_object': np.round(estimate.T_world_object, 6).tolist(),
+        'size_m': np.round(estimate.size_m, 4).tolist(),
+        'views_used': estimate.views_used,
+        'watertight': estimate.watertight,
+        'volume_m3': round(estimate.volume_m3, 9),
+        'seen_fraction': round(estimate.seen_fraction, 4),
+        'self_check': {
+            'silhouette_iou': round(estimate.self_check.silhouette_iou, 4),
+            # JSON has no NaN: without depth there is no residual.
+            'depth_residual_m': None if math.isnan(residual) else round(residual, 5),
+            'passed': estimate.self_check.passed,
+        },
+        'published': 'complete' if estimate.self_check.passed else 'observed_surface_only',
+    }
+
+
+def peak_rss_mb() -> float:
+    """Return the largest resident memory of this process so far, megabytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024.0 if sys.platform != 'darwin' else 1024.0**2)
+
+
+def version() -> str:
+    """Return the installed version, or `0+unknown` in a plain checkout."""
+    try:
+        return metadata.version('recon3d_ros')
+    except metadata.PackageNotFoundError:
+        return '0+unknown'
+
+
+def _write_occupancy(path: Path, estimate: ObjectEstimate) -> None:
+    """Write occupancy, pose of the grid and voxel size."""
+    shape = estimate.shape
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        occupancy=shape.occupancy.astype(np.float16),
+        T_world_grid=shape.grid.T_world_grid,
+        voxel_size_m=np.float64(shape.grid.voxel_size_m),
+    )
+    write_atomically(path, buffer.getvalue())
+
+
+def _no_mesh() -> Mesh:
+    return Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
+
+
+def _no_cloud() -> PointCloud:
+    return PointCloud(np.zeros((0, 3), np.float32))
