@@ -138,9 +138,8 @@ class Camera:
 
         Pixels that the lens model cannot show, far outside the image, give NaN.
         """
-        pixels = np.asarray(pixels, np.float64)
         depth = np.asarray(depth_m, np.float64)[..., None]
-        normalised: NDArray[np.float64] = (pixels - (self.cx, self.cy)) / (self.fx, self.fy)
+        normalised = (np.asarray(pixels, np.float64) - (self.cx, self.cy)) / (self.fx, self.fy)
         if self.distorted:
             normalised = self._undistort(normalised)
         return np.concatenate([normalised * depth, depth], -1)

@@ -1,0 +1,1 @@
+"""A detector for recon3d in a package of its own."""
