@@ -48,8 +48,23 @@ BUILTINS: dict[str, dict[str, str]] = {
         'rosbag': 'recon3d_core.data.rosbag:RosbagSource',
         'synthetic': 'recon3d_core.data.synthetic:SyntheticSource',
     },
-    'sink': {},
-    'pose_source': {},
+    'sink': {
+        'collision_objects': 'recon3d_ros.sinks.collision_objects:CollisionObjects',
+        'detections3d': 'recon3d_ros.sinks.detections3d:Detections3d',
+        'object_markers': 'recon3d_ros.sinks.object_markers:ObjectMarkers',
+        'object_points': 'recon3d_ros.sinks.objects:ObjectPoints',
+        'object_poses': 'recon3d_ros.sinks.objects:ObjectPoses',
+        'occupancy_grid': 'recon3d_ros.sinks.scene:OccupancyGridSink',
+        'recognized_objects': 'recon3d_ros.sinks.recognized_objects:RecognizedObjects',
+        'scene_mesh': 'recon3d_ros.sinks.scene:SceneMesh',
+        'scene_points': 'recon3d_ros.sinks.scene:ScenePoints',
+    },
+    'pose_source': {
+        'odometry': 'recon3d_ros.pose_sources.by_topic:OdometryPoseSource',
+        'pose': 'recon3d_ros.pose_sources.by_topic:PosePoseSource',
+        'static': 'recon3d_ros.pose_sources.static:StaticPoseSource',
+        'tf': 'recon3d_ros.pose_sources.tf:TfPoseSource',
+    },
 }
 
 

@@ -34,16 +34,24 @@ def camera_from_info(
     x0, y0, width, height, bin_x, bin_y = _window(info)
     try:
         camera = Camera(
-            width // bin_x, height // bin_y, fx / bin_x, fy / bin_y,
+            width // bin_x,
+            height // bin_y,
+            fx / bin_x,
+            fy / bin_y,
             # As image_geometry does: drivers give K so that no half pixel is to be added.
-            (cx - x0) / bin_x, (cy - y0) / bin_y, model, coefficients,
+            (cx - x0) / bin_x,
+            (cy - y0) / bin_y,
+            model,
+            coefficients,
         )
     except InputError as error:
         raise FrameError('bad_camera_info', f'camera_info: {error}') from error
     if image_size is not None and image_size != (camera.height, camera.width):
         raise FrameError(
-            'camera_info_size', 'camera_info is of another size than the image',
-            f'{camera.width}x{camera.height}', f'{image_size[1]}x{image_size[0]}',
+            'camera_info_size',
+            'camera_info is of another size than the image',
+            f'{camera.width}x{camera.height}',
+            f'{image_size[1]}x{image_size[0]}',
             'Give the camera_info topic of the same camera and resolution.',
         )
     return camera
@@ -52,14 +60,19 @@ def camera_from_info(
 def _intrinsics(info: CameraInfo, rectified: bool) -> tuple[float, float, float, float]:
     if info.k[0] == 0.0:  # the documented mark of an uncalibrated camera
         raise FrameError(
-            'uncalibrated', 'camera_info is uncalibrated', 'K[0] = 0', 'a focal length above 0',
+            'uncalibrated',
+            'camera_info is uncalibrated',
+            'K[0] = 0',
+            'a focal length above 0',
             'Calibrate the camera (camera_calibration) and let its driver load the result.',
         )
     matrix = info.p if rectified else info.k
     values = [float(matrix[i]) for i in ((0, 5, 2, 6) if rectified else (0, 4, 2, 5))]
     if not np.isfinite(values).all() or min(values[:2]) <= 0:
         raise FrameError(
-            'bad_camera_info', f'camera_info.{"p" if rectified else "k"}', values,
+            'bad_camera_info',
+            f'camera_info.{"p" if rectified else "k"}',
+            values,
             'fx, fy above 0 and finite cx, cy',
             'Fill P, or set rectified to false.' if rectified else '',
         )
@@ -77,15 +90,20 @@ def _distortion(info: CameraInfo) -> tuple[str, tuple[float, ...]]:
     expected = {'plumb_bob': (4, 5), 'rational_polynomial': (8,)}.get(model)
     if expected is None:
         raise FrameError(
-            'bad_distortion', 'camera_info.distortion_model', repr(model), ' or '.join(_MODELS),
+            'bad_distortion',
+            'camera_info.distortion_model',
+            repr(model),
+            ' or '.join(_MODELS),
             'Rectify the images (image_proc) and set rectified to true.',
         )
     # Drivers pad the rational model: librealsense and depthai send zeros after the eighth.
-    if len(coefficients) > expected[-1] and not any(coefficients[expected[-1]:]):
-        coefficients = coefficients[:expected[-1]]
+    if len(coefficients) > expected[-1] and not any(coefficients[expected[-1] :]):
+        coefficients = coefficients[: expected[-1]]
     if len(coefficients) not in expected:
         raise FrameError(
-            'bad_distortion', f'{model} distortion', f'{len(coefficients)} values',
+            'bad_distortion',
+            f'{model} distortion',
+            f'{len(coefficients)} values',
             ' or '.join(map(str, expected)),
         )
     return model, coefficients
@@ -100,14 +118,18 @@ def _window(info: CameraInfo) -> tuple[int, int, int, int, int, int]:
         inside = x0 + roi.width <= width and y0 + roi.height <= height
         if not inside:
             raise FrameError(
-                'bad_camera_info', 'camera_info.roi',
-                (x0, y0, int(roi.width), int(roi.height)), f'inside of {width}x{height}',
+                'bad_camera_info',
+                'camera_info.roi',
+                (x0, y0, int(roi.width), int(roi.height)),
+                f'inside of {width}x{height}',
             )
         width, height = int(roi.width), int(roi.height)
     bin_x, bin_y = max(1, int(info.binning_x)), max(1, int(info.binning_y))
     if not (bin_x <= width <= _MAX_SIDE_PX and bin_y <= height <= _MAX_SIDE_PX):
         raise FrameError(
-            'bad_camera_info', 'camera_info size', f'{width}x{height}, binning {bin_x}x{bin_y}',
+            'bad_camera_info',
+            'camera_info size',
+            f'{width}x{height}, binning {bin_x}x{bin_y}',
             f'1 to {_MAX_SIDE_PX} pixels each way',
         )
     return x0, y0, width, height, bin_x, bin_y

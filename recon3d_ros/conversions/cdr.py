@@ -33,9 +33,19 @@ ENCAPSULATION = b'\x00\x01\x00\x00'
 """Header of plain CDR, little-endian, no options."""
 
 _FORMATS = {
-    'boolean': '?', 'octet': 'B', 'char': 'B', 'int8': 'b', 'uint8': 'B',
-    'int16': 'h', 'uint16': 'H', 'int32': 'i', 'uint32': 'I',
-    'int64': 'q', 'uint64': 'Q', 'float': 'f', 'double': 'd',
+    'boolean': '?',
+    'octet': 'B',
+    'char': 'B',
+    'int8': 'b',
+    'uint8': 'B',
+    'int16': 'h',
+    'uint16': 'H',
+    'int32': 'i',
+    'uint32': 'I',
+    'int64': 'q',
+    'uint64': 'Q',
+    'float': 'f',
+    'double': 'd',
 }
 
 
@@ -75,8 +85,14 @@ class _Writer:
 
     def number(self, fmt: str, value: Any) -> None:
         self.align(struct.calcsize(fmt))
-        self.buffer += struct.pack('<' + fmt, ord(value) if isinstance(value, str)
-                                   else value[0] if isinstance(value, bytes) else value)
+        self.buffer += struct.pack(
+            '<' + fmt,
+            ord(value)
+            if isinstance(value, str)
+            else value[0]
+            if isinstance(value, bytes)
+            else value,
+        )
 
     def string(self, text: str) -> None:
         data = text.encode() + b'\0'

@@ -30,9 +30,14 @@ GREY = 190
 """Colour of points that have none."""
 
 _DATATYPES = {
-    PointField.INT8: 'i1', PointField.UINT8: 'u1', PointField.INT16: 'i2',
-    PointField.UINT16: 'u2', PointField.INT32: 'i4', PointField.UINT32: 'u4',
-    PointField.FLOAT32: 'f4', PointField.FLOAT64: 'f8',
+    PointField.INT8: 'i1',
+    PointField.UINT8: 'u1',
+    PointField.INT16: 'i2',
+    PointField.UINT16: 'u2',
+    PointField.INT32: 'i4',
+    PointField.UINT32: 'u4',
+    PointField.FLOAT32: 'f4',
+    PointField.FLOAT64: 'f8',
 }
 _DATATYPE_OF = {text: number for number, text in _DATATYPES.items()}
 
@@ -185,10 +190,14 @@ def dtype_of(message: PointCloud2) -> np.dtype[np.void]:
             )
         names.append(name)
         formats.append(order + text if field.count == 1 else (order + text, (field.count,)))
-    return np.dtype({
-        'names': names, 'formats': formats, 'itemsize': int(message.point_step),
-        'offsets': [int(field.offset) for field in message.fields],
-    })
+    return np.dtype(
+        {
+            'names': names,
+            'formats': formats,
+            'itemsize': int(message.point_step),
+            'offsets': [int(field.offset) for field in message.fields],
+        }
+    )
 
 
 def points_from_cloud(message: PointCloud2, library: CloudLibrary | None = None) -> Structured:
@@ -206,7 +215,9 @@ def points_from_cloud(message: PointCloud2, library: CloudLibrary | None = None)
         raise FrameError('bad_encoding', 'cloud', 'no fields', 'at least x, y, z')
     if message.row_step < message.point_step * message.width:
         raise FrameError(
-            'bad_step', 'row_step of a cloud', message.row_step,
+            'bad_step',
+            'row_step of a cloud',
+            message.row_step,
             f'>= {message.point_step * message.width}',
         )
     needed = message.row_step * message.height

@@ -11,9 +11,7 @@ from recon3d_ros.conversions.headers import make_header
 from recon3d_ros.conversions.transforms import pose_from_matrix
 
 
-def occupancy_grid_message(
-    grid: OccupancyGrid2D, frame_id: str, stamp_ns: int
-) -> OccupancyGrid:
+def occupancy_grid_message(grid: OccupancyGrid2D, frame_id: str, stamp_ns: int) -> OccupancyGrid:
     """Return the message of a map.
 
     The message's data run along x first: cell (x, y) is `data[y * width + x]`.

@@ -37,7 +37,11 @@ class ImageLibrary:
 
 def _standin_color(message: Image) -> NDArray[np.uint8]:
     return encodings.decode_color(
-        message.encoding, message.height, message.width, message.step, message.data,
+        message.encoding,
+        message.height,
+        message.width,
+        message.step,
+        message.data,
         bool(message.is_bigendian),
     )
 
@@ -82,7 +86,9 @@ def check_image(message: Image) -> None:
         raise FrameError('zero_size', 'image size', f'{width}x{height}', 'at least 1x1')
     if max(height, width) > _MAX_SIDE_PX or height * width > _MAX_PIXELS:
         raise FrameError(
-            'absurd_size', 'image size', f'{width}x{height}',
+            'absurd_size',
+            'image size',
+            f'{width}x{height}',
             f'at most {_MAX_SIDE_PX} px a side and {_MAX_PIXELS} px in all',
         )
     kind = encodings.find_encoding(message.encoding)
@@ -121,7 +127,11 @@ def depth_from_image(message: Image) -> NDArray[np.float32]:
     """
     check_image(message)
     return encodings.decode_depth(
-        message.encoding, message.height, message.width, message.step, message.data,
+        message.encoding,
+        message.height,
+        message.width,
+        message.step,
+        message.data,
         bool(message.is_bigendian),
     )
 
@@ -195,9 +205,9 @@ def _image(pixels: NDArray, encoding: str) -> Image:
 def compressed_from_color(rgb: NDArray[np.uint8], quality: int = 95) -> CompressedImage:
     """Return the JPEG of (H, W, 3) uint8 RGB; the header is left to the caller."""
     message = CompressedImage(format='rgb8; jpeg compressed bgr8')
-    message.data = byte_array(np.frombuffer(
-        compressed.encode_color(rgb, 'jpeg', quality), np.uint8
-    ))
+    message.data = byte_array(
+        np.frombuffer(compressed.encode_color(rgb, 'jpeg', quality), np.uint8)
+    )
     return message
 
 

@@ -80,7 +80,9 @@ def point_cloud2() -> ModuleType | None:
     """Return `sensor_msgs_py.point_cloud2` where it has the numpy interface of Humble and later."""
     if _absent('sensor_msgs_py'):
         return None
-    return _load('sensor_msgs_py.point_cloud2', lambda module: hasattr(module, 'dtype_from_fields'))
+    return _load(
+        'sensor_msgs_py.point_cloud2', lambda module: hasattr(module, 'dtype_from_fields')
+    )
 
 
 @functools.lru_cache(maxsize=1)

@@ -22,7 +22,9 @@ Color = tuple[float, float, float, float]
 
 _BOX_CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / 2.0
 _BOX_EDGES = [
-    (a, b) for a in range(8) for b in range(a + 1, 8)
+    (a, b)
+    for a in range(8)
+    for b in range(a + 1, 8)
     if np.count_nonzero(_BOX_CORNERS[a] != _BOX_CORNERS[b]) == 1
 ]
 
@@ -72,7 +74,8 @@ def corner_colors(
     """
     vertex_rgb = (
         np.full((len(mesh.vertices_m), 3), default_rgb, np.uint8)
-        if mesh.colors is None else mesh.colors
+        if mesh.colors is None
+        else mesh.colors
     )
     colors = np.ones((len(mesh.faces), 3, 4), np.float32)
     colors[..., :3] = (vertex_rgb.astype(np.float32) / np.float32(255))[mesh.faces]
@@ -102,8 +105,13 @@ def triangle_marker(
 
 
 def box_marker(
-    header: Header, namespace: str, marker_id: int, T_frame_box: NDArray[np.float64],
-    size_m: NDArray[np.float64], color: Color, line_width_m: float,
+    header: Header,
+    namespace: str,
+    marker_id: int,
+    T_frame_box: NDArray[np.float64],
+    size_m: NDArray[np.float64],
+    color: Color,
+    line_width_m: float,
 ) -> BulkMarker:
     """Return the twelve edges of a box as a LINE_LIST.
 
@@ -125,8 +133,12 @@ def box_marker(
 
 
 def text_marker(
-    header: Header, namespace: str, marker_id: int, text: str,
-    position_m: NDArray[np.float64], height_m: float,
+    header: Header,
+    namespace: str,
+    marker_id: int,
+    text: str,
+    position_m: NDArray[np.float64],
+    height_m: float,
 ) -> BulkMarker:
     """Return a text that faces the viewer, at a position (3,) and of a letter height."""
     marker = _marker(header, namespace, marker_id, Marker.TEXT_VIEW_FACING)

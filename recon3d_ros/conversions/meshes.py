@@ -8,6 +8,7 @@ from geometry_msgs.msg import Point
 import numpy as np
 from numpy.typing import NDArray
 import open3d as o3d
+from recon3d_core.geometry.transforms import apply
 from recon3d_core.types import Mesh
 from shape_msgs.msg import Mesh as MeshMessage
 from shape_msgs.msg import MeshTriangle
@@ -28,6 +29,11 @@ def mesh_message(mesh: Mesh) -> MeshMessage:
     return message
 
 
+def transformed(mesh: Mesh, T_b_a: NDArray[np.float64]) -> Mesh:
+    """Return a mesh given in frame a in frame b."""
+    return dataclasses.replace(mesh, vertices_m=apply(T_b_a, mesh.vertices_m))
+
+
 def simplified(mesh: Mesh, max_triangles: int) -> Mesh:
     """Return a mesh of at most about `max_triangles` triangles (quadric error, Garland 1997).
 
@@ -40,9 +46,7 @@ def simplified(mesh: Mesh, max_triangles: int) -> Mesh:
         o3d.utility.Vector3iVector(mesh.faces),
     )
     small = full.simplify_quadric_decimation(max_triangles)
-    return Mesh(
-        np.asarray(small.vertices, np.float32), np.asarray(small.triangles, np.int32)
-    )
+    return Mesh(np.asarray(small.vertices, np.float32), np.asarray(small.triangles, np.int32))
 
 
 def clustered(mesh: Mesh, max_triangles: int) -> Mesh:
@@ -55,9 +59,12 @@ def clustered(mesh: Mesh, max_triangles: int) -> Mesh:
         return mesh
     low = mesh.vertices_m.min(0)
     triangles = mesh.vertices_m[mesh.faces]
-    area = np.linalg.norm(
-        np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]), axis=1
-    ).sum() / 2
+    area = (
+        np.linalg.norm(
+            np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]), axis=1
+        ).sum()
+        / 2
+    )
     # Clustering a surface leaves about two triangles for each cell that it crosses; an oblique
     # surface crosses up to 1.5 cells per cell area.
     cell = np.sqrt(3.0 * area / max_triangles)
@@ -71,7 +78,8 @@ def clustered(mesh: Mesh, max_triangles: int) -> Mesh:
         mesh,
         vertices_m=_means(mesh.vertices_m, group, counts).astype(np.float32),
         faces=faces[kept],
-        colors=None if mesh.colors is None
+        colors=None
+        if mesh.colors is None
         else np.rint(_means(mesh.colors, group, counts)).astype(np.uint8),
         face_observed=None if mesh.face_observed is None else mesh.face_observed[kept],
     )

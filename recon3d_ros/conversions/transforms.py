@@ -72,9 +72,7 @@ def rotation_library() -> RotationLibrary:
     return tf_library() or STANDIN
 
 
-def rotation_from_message(
-    quaternion: Quaternion, library: RotationLibrary | None = None
-) -> Array:
+def rotation_from_message(quaternion: Quaternion, library: RotationLibrary | None = None) -> Array:
     """Return the rotation (3, 3) of a quaternion message, which need not be normalised.
 
     Args:
