@@ -319,7 +319,7 @@ def _split_flat(
     axes: NDArray[np.float64],
     gap_m: float,
 ) -> list[_Pixels]:
-    """Part a flat thing, such as a sheet of paper, from what stands beside it and touches it.
+    """Part flat things, such as sheets of paper, from what stands beside and touches them.
 
     What stands in the middle of its own flat base, such as a lamp, is left whole.
     """
@@ -328,23 +328,29 @@ def _split_flat(
         return [pixels]
     chosen = np.zeros(height.shape, bool)
     chosen[pixels[0][tall], pixels[1][tall]] = True
-    towers = _cluster(points, chosen, axes, gap_m)
-    flat = points[pixels[0][~tall], pixels[1][~tall]] @ axes[:, :2].astype(np.float32)
-    if len(towers) != 1 or len(flat) < 12:
+    xy = points[pixels] @ axes[:, :2].astype(np.float32)
+    sheet = ~tall
+    stands = False
+    for tower in _cluster(points, chosen, axes, gap_m):
+        if height[tower].max() < 1.5 * _FLAT_M:
+            continue  # the curled corner of a sheet
+        low, high = np.percentile(points[tower] @ axes[:, :2].astype(np.float32), [3, 97], axis=0)
+        # The lower rim of the tower itself is no sheet.
+        sheet &= ~((xy > low - 1.5 * gap_m) & (xy < high + 1.5 * gap_m)).all(1)
+        if _surrounded(xy[sheet], (low + high) / 2, float((high - low).max()) / 2 + 3 * gap_m):
+            return [pixels]
+        stands = True
+    if not stands or sheet.sum() < max(30, 0.2 * len(sheet)):
         return [pixels]
-    tower = points[towers[0]] @ axes[:, :2].astype(np.float32)
-    low, high = np.percentile(tower, [5, 95], axis=0)
-    # The lower rim of the tower itself is no sheet.
-    beside = ~((flat > low - 2 * gap_m) & (flat < high + 2 * gap_m)).all(1)
-    if beside.sum() < max(30, 0.5 * len(tower)):
-        return [pixels]
-    hull = cv2.convexHull(flat[beside])
-    center = tuple(map(float, np.median(tower, axis=0)))
-    if cv2.pointPolygonTest(hull, center, True) > 0.0:
-        return [pixels]
-    sheet = np.flatnonzero(~tall)[beside]
-    rest = np.setdiff1d(np.arange(len(tall)), sheet)
-    return [(pixels[0][part], pixels[1][part]) for part in (rest, sheet)]
+    return [(pixels[0][part], pixels[1][part]) for part in (~sheet, sheet)]
+
+
+def _surrounded(xy: NDArray[np.float32], center: NDArray[np.float32], reach_m: float) -> bool:
+    """Return whether points (N, 2) lie on nearly all sides of a place, within a reach."""
+    offset = xy - center
+    offset = offset[(offset**2).sum(1) < reach_m**2]
+    sector = np.floor(6 * (np.arctan2(offset[:, 1], offset[:, 0]) / np.pi + 1)).astype(int) % 12
+    return int((np.bincount(sector, minlength=12) > 2).sum()) >= 9
 
 
 def _near(

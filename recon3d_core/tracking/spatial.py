@@ -17,6 +17,10 @@ from recon3d_core.types import Detection, Detections, Frame, Plane
 from scipy.optimize import linear_sum_assignment
 
 
+_SETTLED = 3  # hits after which a track's extent is trusted
+_STRANGE = 5  # strange detections in a row that are believed after all
+
+
 class SpatialConfig(PluginConfig):
     """Options of `spatial`."""
 
@@ -75,6 +79,7 @@ class _Track:
     absent: int = 0
     undetected: int = 0
     undetected_in_row: int = 0
+    strange_in_row: int = 0
     confirmed: bool = False
 
     def hit(self, detection: Detection, config: SpatialConfig) -> None:
@@ -118,12 +123,11 @@ class SpatialTracker(Tracker):
         update = TrackUpdate()
         items = list(detections.items)
         forward, backward = self._overlaps(items)
-        ambiguous = self._note_covering(items, backward)
+        ambiguous = self._note_covering(items, forward, backward)
         matched = self._assign(items, forward, backward, ambiguous)
         seen_together = set(matched.values())
         for index, track_id in matched.items():
-            self._tracks[track_id].hit(items[index], self.config)
-            update.matches.append((track_id, items[index]))
+            self._take(self._tracks[track_id], items[index], forward[index], update)
         self._covered = Counter(
             {
                 pair: count
@@ -141,6 +145,27 @@ class SpatialTracker(Tracker):
         self._end(update)
         self._report(update)
         return update
+
+    def _take(
+        self,
+        track: _Track,
+        detection: Detection,
+        forward: dict[int, float],
+        update: TrackUpdate,
+    ) -> None:
+        """Add a matched detection to its track, unless most of it is news.
+
+        A detection that suddenly is much more than the track's object has swallowed a
+        neighbour; only if it stays so, the track was too small.
+        """
+        if track.hits >= _SETTLED and forward.get(track.id, 1.0) < 0.5:
+            track.strange_in_row += 1
+            track.absent = track.undetected_in_row = 0
+            if track.strange_in_row < _STRANGE:
+                return
+        track.strange_in_row = 0
+        track.hit(detection, self.config)
+        update.matches.append((track.id, detection))
 
     def _overlaps(
         self, items: list[Detection]
@@ -163,13 +188,19 @@ class SpatialTracker(Tracker):
         return forward, backward
 
     def _note_covering(
-        self, items: list[Detection], backward: list[dict[int, float]]
+        self,
+        items: list[Detection],
+        forward: list[dict[int, float]],
+        backward: list[dict[int, float]],
     ) -> dict[int, list[int]]:
         """Return the detections that cover several confirmed tracks, and count the pairs."""
         ambiguous: dict[int, list[int]] = {}
         for index, back in enumerate(backward):
+            ahead = forward[index]
             covered = sorted(
-                i for i, part in back.items() if part > 0.5 and self._tracks[i].confirmed
+                i
+                for i, part in back.items()
+                if self._tracks[i].confirmed and (part > 0.5 or ahead[i] > 0.35)
             )
             if len(covered) > 1 and items[index].instance is None:
                 ambiguous[index] = covered
