@@ -21,7 +21,7 @@ from recon3d_ros.conversions import libraries
 
 Array = NDArray[np.float64]
 
-_MIN_NORM = 1e-3
+_MIN_NORM, _MAX_NORM = 1e-3, 1e3
 _MAX_COORDINATE_M = 1e7
 
 
@@ -80,15 +80,15 @@ def rotation_from_message(quaternion: Quaternion, library: RotationLibrary | Non
         library: What computes; the library in use where None.
 
     Raises:
-        FrameError: `bad_pose`, the quaternion is (nearly) zero or not finite.
+        FrameError: `bad_pose`, the quaternion is nearly zero, absurdly long or not finite.
     """
     xyzw = np.array([quaternion.x, quaternion.y, quaternion.z, quaternion.w], np.float64)
-    norm = float(np.linalg.norm(xyzw))
-    if not np.isfinite(norm) or norm < _MIN_NORM:
+    # The first comparison is false for NaN too.
+    if not (np.abs(xyzw) <= _MAX_NORM).all() or np.linalg.norm(xyzw) < _MIN_NORM:
         raise FrameError(
             'bad_pose', 'quaternion xyzw', xyzw.tolist(), 'four finite numbers, not all zero'
         )
-    return (library or rotation_library()).rotation(xyzw / norm)
+    return (library or rotation_library()).rotation(xyzw / np.linalg.norm(xyzw))
 
 
 def message_from_rotation(rotation: Array, library: RotationLibrary | None = None) -> Quaternion:
