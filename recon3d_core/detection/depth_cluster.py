@@ -11,15 +11,21 @@ import dataclasses
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from recon3d_core.config import option
-from recon3d_core.detection.planes import find_supports, PlaneSearch, Support, within
+from recon3d_core.config import option, PluginConfig
+from recon3d_core.detection.clusters import (
+    connected_groups,
+    near_cluster,
+    Pixels,
+    split_flat,
+    stands_out,
+)
+from recon3d_core.detection.planes import find_supports, PlaneSearch, Support
 from recon3d_core.geometry.transforms import apply
 from recon3d_core.interfaces import Detector, DetectorConfig
 from recon3d_core.types import Detection, Detections, Frame
 from scipy import ndimage
 
-_Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
-_FLAT_M = 0.03  # what rises less is a sheet, a book or a plate
+_PLANE_MEMORY_NS = 2_000_000_000  # clusters without a plane only after so long without one
 
 
 class DepthClusterConfig(DetectorConfig):
@@ -77,6 +83,15 @@ class DepthClusterDetector(Detector):
     Config = DepthClusterConfig
     needs = frozenset({'depth', 'intrinsics', 'pose'})
 
+    def __init__(self, config: PluginConfig | None = None, device: str = 'cpu') -> None:
+        """Make a detector that has seen no plane yet."""
+        super().__init__(config, device)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget that there were planes."""
+        self._last_support_ns = -_PLANE_MEMORY_NS
+
     def detect(self, frame: Frame) -> Detections:
         """Return clusters above the support planes; without a plane, all compact clusters."""
         config: DepthClusterConfig = self.config
@@ -88,7 +103,9 @@ class DepthClusterDetector(Detector):
         taken = np.zeros(cloud.valid.shape, bool)
         for support in supports:
             found += self._on_support(frame, cloud, support, supports, taken)
-        if not supports:
+        if supports:
+            self._last_support_ns = frame.stamp_ns
+        elif not 0 <= frame.stamp_ns - self._last_support_ns < _PLANE_MEMORY_NS:
             found = self._free_standing(frame, cloud)
         return Detections(tuple(found), tuple(support.plane for support in supports))
 
@@ -99,7 +116,7 @@ class DepthClusterDetector(Detector):
         points, depth = cloud.points[::2, ::2], cloud.depth[::2, ::2]
         normals = _normals(points, frame.pose[:3, 3])
         valid = cloud.valid[::2, ::2]
-        # A fresh generator per frame: the result depends on the frame alone.
+        # A fresh generator per frame: what was seen before does not change the result.
         rng = np.random.default_rng(frame.stamp_ns % 2**32)
         search = PlaneSearch(max_planes=config.max_planes, min_area_m2=config.min_plane_area_m2)
         supports = find_supports(
@@ -146,11 +163,11 @@ class DepthClusterDetector(Detector):
         # Wider than the support, so that what is only partly above it shows its true size.
         over[over] = support.covers(cloud.points[over], margin_m=0.5 * config.max_size_m)
         gap_m = self._gap(cloud, over)
-        clusters = _cluster(cloud.points, over, support.T_axes, gap_m)
+        clusters = connected_groups(cloud.points, over, support.T_axes, gap_m)
         clusters = [
             part
             for pixels in clusters
-            for part in _split_flat(cloud.points, pixels, height, support.T_axes, gap_m)
+            for part in split_flat(cloud.points, pixels, height, support.T_axes, gap_m)
         ]
         found = []
         for pixels in clusters:
@@ -175,7 +192,7 @@ class DepthClusterDetector(Detector):
     def _is_object(
         self,
         cloud: _Cloud,
-        pixels: _Pixels,
+        pixels: Pixels,
         height: NDArray[np.float32],
         below: NDArray[np.float32],
         support: Support,
@@ -215,7 +232,7 @@ class DepthClusterDetector(Detector):
         crop = frame.depth[y0 : y1 + 1, x0 : x1 + 1]
         camera = frame.camera.cropped(int(x0), int(y0), crop.shape[1], crop.shape[0])
         world = apply(frame.pose, camera.points(crop))
-        member = _near(world, points, 1.2 * max(self.config.gap_m, 0.012)) & (crop > 0)
+        member = near_cluster(world, points, 1.2 * max(self.config.gap_m, 0.012)) & (crop > 0)
         if support is not None:
             low = np.maximum(0.004, 1.5 * depth_noise_m(crop))
             member &= support.plane.height_m(world) > low
@@ -233,7 +250,7 @@ class DepthClusterDetector(Detector):
         """Return compact clusters where no plane is in view."""
         config: DepthClusterConfig = self.config
         axes = np.eye(3)
-        clusters = _cluster(cloud.points, cloud.valid, axes, self._gap(cloud, cloud.valid))
+        clusters = connected_groups(cloud.points, cloud.valid, axes, self._gap(cloud, cloud.valid))
         found = []
         for pixels in clusters:
             points = cloud.points[pixels]
@@ -241,7 +258,7 @@ class DepthClusterDetector(Detector):
             if not config.min_size_m <= size <= config.max_size_m:
                 continue
             mask, box = self._full_mask(frame, points, None)
-            if mask.sum() >= config.min_pixels:
+            if mask.sum() >= config.min_pixels and stands_out(mask, box, frame.depth):
                 found.append(_detection(mask, box, points, None, None))
         return found
 
@@ -287,86 +304,6 @@ def _normals(
         scale = np.where(side < 0, -1, 1) / np.sqrt(x * x + y * y + z * z)
         normals[1:-1, 1:-1] = np.stack([x * scale, y * scale, z * scale], -1)
     return normals
-
-
-def _cluster(
-    points: NDArray[np.float32], chosen: NDArray[np.bool_], axes: NDArray[np.float64], gap_m: float
-) -> list[_Pixels]:
-    """Group chosen points that are connected in a voxel grid; largest groups first."""
-    rows, columns = np.nonzero(chosen)
-    if len(rows) == 0:
-        return []
-    local = points[rows, columns] @ axes.astype(np.float32)
-    index = np.floor((local - local.min(0)) / gap_m).astype(np.int32)
-    shape = index.max(0) + 1
-    if shape.prod(dtype=np.int64) > 40_000_000:
-        return []
-    grid = np.zeros(shape, bool)
-    grid[tuple(index.T)] = True
-    labels, count = ndimage.label(grid, np.ones((3, 3, 3)))
-    of_point = labels[tuple(index.T)]
-    order = np.argsort(of_point, kind='stable')
-    ends = np.cumsum(np.bincount(of_point, minlength=count + 1))
-    groups = [order[ends[k - 1] : ends[k]] for k in range(1, count + 1)]
-    groups = sorted((g for g in groups if len(g) >= 12), key=len, reverse=True)
-    return [(rows[group], columns[group]) for group in groups]
-
-
-def _split_flat(
-    points: NDArray[np.float32],
-    pixels: _Pixels,
-    height: NDArray[np.float32],
-    axes: NDArray[np.float64],
-    gap_m: float,
-) -> list[_Pixels]:
-    """Part flat things, such as sheets of paper, from what stands beside and touches them.
-
-    What stands in the middle of its own flat base, such as a lamp, is left whole.
-    """
-    tall = height[pixels] > _FLAT_M
-    if tall.sum() < 30 or tall.mean() > 0.85:
-        return [pixels]
-    chosen = np.zeros(height.shape, bool)
-    chosen[pixels[0][tall], pixels[1][tall]] = True
-    xy = points[pixels] @ axes[:, :2].astype(np.float32)
-    sheet = ~tall
-    stands = False
-    for tower in _cluster(points, chosen, axes, gap_m):
-        if height[tower].max() < 1.5 * _FLAT_M:
-            continue  # the curled corner of a sheet
-        low, high = np.percentile(points[tower] @ axes[:, :2].astype(np.float32), [3, 97], axis=0)
-        # The lower rim of the tower itself is no sheet.
-        sheet &= ~((xy > low - 1.5 * gap_m) & (xy < high + 1.5 * gap_m)).all(1)
-        if _surrounded(xy[sheet], (low + high) / 2, float((high - low).max()) / 2 + 3 * gap_m):
-            return [pixels]
-        stands = True
-    if not stands or sheet.sum() < max(30, 0.2 * len(sheet)):
-        return [pixels]
-    return [(pixels[0][part], pixels[1][part]) for part in (~sheet, sheet)]
-
-
-def _surrounded(xy: NDArray[np.float32], center: NDArray[np.float32], reach_m: float) -> bool:
-    """Return whether points (N, 2) lie on nearly all sides of a place, within a reach."""
-    offset = xy - center
-    offset = offset[(offset**2).sum(1) < reach_m**2]
-    sector = np.floor(6 * (np.arctan2(offset[:, 1], offset[:, 0]) / np.pi + 1)).astype(int) % 12
-    return int((np.bincount(sector, minlength=12) > 2).sum()) >= 9
-
-
-def _near(
-    world: NDArray[np.float32], points: NDArray[np.float32], radius_m: float
-) -> NDArray[np.bool_]:
-    """Return which of (h, w, 3) points lie in or next to a voxel that holds a cluster's point."""
-    low = points.min(0) - 2 * radius_m
-    shape = np.floor((points.max(0) + 2 * radius_m - low) / radius_m).astype(int) + 1
-    grid = np.zeros(shape, bool)
-    grid[tuple(np.floor((points - low) / radius_m).astype(int).T)] = True
-    grid = ndimage.binary_dilation(grid, np.ones((3, 3, 3)))
-    index = np.floor((world - low) / radius_m).astype(np.int32)
-    inside = within(index, shape)
-    index[~inside] = 0
-    near: NDArray[np.bool_] = inside & grid[index[..., 0], index[..., 1], index[..., 2]]
-    return near
 
 
 def _carries(support: Support, points: NDArray[np.float32]) -> bool:
