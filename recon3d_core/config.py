@@ -215,15 +215,23 @@ def flatten(options: Options) -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn `{a.b: 1}` into `{a: {b: 1}}`."""
+    """Turn `{a.b: 1}` into `{a: {b: 1}}`.
+
+    Raises:
+        ConfigError: A name is empty or no text, or is both a value and a section.
+    """
     nested: dict[str, Any] = {}
     for path, value in flat.items():
-        *sections, name = path.split('.')
+        *sections, name = parts = str(path).split('.')
+        if not isinstance(path, str) or not all(parts):
+            raise ConfigError('name of an option', repr(path), 'names separated by dots')
         place = nested
         for section in sections:
             place = place.setdefault(section, {})
             if not isinstance(place, dict):
                 raise ConfigError(f'option {path}', f'{section} is a value', 'a section')
+        if isinstance(place.get(name), dict) and not isinstance(value, Mapping):
+            raise ConfigError(f'option {path}', f'{path} is a section', 'a value')
         place[name] = value
     return nested
 
@@ -242,15 +250,21 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     """Turn `['mapper.voxel_size_m=0.02']` into a nested mapping; values are read as YAML.
 
     Raises:
-        ConfigError: An item has no `=`.
+        ConfigError: An item has no `=`, an impossible name, or a value that is not YAML.
     """
     flat = {}
     for item in assignments:
         path, separator, text = item.partition('=')
         if not separator or not path:
             raise ConfigError('--set', repr(item), 'option=value')
-        flat[path.strip()] = yaml.safe_load(text)
-    return unflatten(flat)
+        try:
+            flat[path.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError('--set', repr(item), 'a YAML value', 'Put it in quotes.') from error
+    try:
+        return unflatten(flat)
+    except ConfigError as error:
+        raise ConfigError(f'--set: {error.what}', error.got, error.expected) from error
 
 
 def config_directories() -> list[Path]:
@@ -297,20 +311,29 @@ def read_yaml(path: Path, node: str = '/**') -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(
             f'{path} cannot be read', ' '.join(str(error).split()), 'a YAML file'
         ) from error
     if not isinstance(content, dict):
         raise ConfigError(f'{path} is not a configuration', type(content).__name__, 'a mapping')
-    if any(
-        'ros__parameters' in (value or {})
-        for value in content.values()
-        if isinstance(value, (dict, type(None)))
-    ):
-        section = content.get(node) or {}
-        return unflatten_nested(section.get('ros__parameters') or {})
-    return unflatten_nested(content) if node == '/**' else {}
+    try:
+        return unflatten_nested(_section_for(content, node))
+    except ConfigError as error:
+        raise ConfigError(f'{path}: {error.what}', error.got, error.expected) from error
+
+
+def _section_for(content: Mapping[Any, Any], node: str) -> Mapping[str, Any]:
+    """Return what a file says to a node; see `read_yaml`."""
+    sections = {name: value for name, value in content.items() if isinstance(value, Mapping)}
+    if not any('ros__parameters' in section for section in sections.values()):
+        return content if node == '/**' else {}
+    parameters = sections.get(node, {}).get('ros__parameters') or {}
+    known = node in sections or (node in content and content[node] is None) or node != '/**'
+    if not known or not isinstance(parameters, Mapping):
+        names = ', '.join(map(repr, content))
+        raise ConfigError(f'section {node}', f'sections {names}', 'a mapping of ros__parameters')
+    return parameters
 
 
 def unflatten_nested(values: Mapping[str, Any]) -> dict[str, Any]:
