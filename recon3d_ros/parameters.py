@@ -1,0 +1,327 @@
+"""ROS parameters, generated from the pydantic models of the core, of the node and of the sinks.
+
+Parameters are the flat, dotted form of the options: `mapper.voxel_size_m`, `pose_source.plugin`,
+`sink.object_markers.max_rate_hz`. An option that cannot change while running is read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import sys
+import typing
+from typing import Any, Literal
+
+import pydantic
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import ParameterException
+from recon3d_core import config, registry
+from recon3d_core.config import option, OptionInfo, Options, PluginConfig, PluginSection
+from recon3d_core.errors import ConfigError, InputError, PluginError, UnknownPluginError
+from recon3d_core.scene.options import DEFAULT_PLUGINS, PipelineConfig
+
+DEFAULT_BUDGET_MS = 60.0
+"""Time for object work per frame in the node, which must keep up with a camera at 15 Hz."""
+
+_INT64_MAX = 2**63 - 1
+
+
+class NodeConfig(Options):
+    """Options that only the node has."""
+
+    cameras: list[str] = option(
+        ['camera'], 'Namespaces of the cameras; each has the topics image, depth, camera_info.'
+    )
+    world_frame: str = option(
+        'map',
+        'Frame of all results; poses of the cameras are looked up in it.',
+        pattern='^[^/].*$',
+    )
+    world_z_up: bool = option(
+        True, 'Whether the z axis of world_frame points up (REP-103), so that gravity is known.'
+    )
+    pose_source: PluginSection
+    sinks: list[str] = option([], 'Outputs by name; empty means every one that can be loaded.')
+    image_transport: Literal['raw', 'compressed'] = option(
+        'raw', 'Transport of the colour images; compressed reads <cam>/image/compressed.'
+    )
+    depth_transport: Literal['raw', 'compressed', 'compressedDepth'] = option(
+        'raw', 'Transport of the depth images; compressedDepth reads <cam>/depth/compressedDepth.'
+    )
+    use_depth: bool = option(True, 'Whether depth images are subscribed to.')
+    use_color: bool = option(True, 'Whether colour images are subscribed to.')
+    rectified: bool = option(
+        False, 'Whether the images are rectified, so that P of camera_info holds and not K and D.'
+    )
+    sync_slop_s: float = option(
+        0.02,
+        'Largest difference of the stamps of a colour and a depth image that make a pair.',
+        unit='s',
+        ge=0.0,
+        le=1.0,
+        live=True,
+    )
+    min_range_m: float = option(
+        0.0, 'Depth below this is ignored.', unit='m', ge=0.0, le=100.0, live=True
+    )
+    max_range_m: float = option(
+        0.0, 'Depth beyond this is ignored; 0 = no limit.', unit='m', ge=0.0, le=1000.0, live=True
+    )
+    no_input_warning_s: float = option(
+        5.0,
+        'After this long without a complete input the node says what is missing.',
+        unit='s',
+        ge=0.5,
+        le=600.0,
+        live=True,
+    )
+    save_directory: str = option(
+        'recon3d_out', 'Folder into which the service ~/save writes.', live=True
+    )
+    autostart: bool = option(
+        True, 'Whether the node configures and activates itself; otherwise a manager does.'
+    )
+
+    @pydantic.model_validator(mode='before')
+    @classmethod
+    def _resolve_plugins(cls, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            values = dict(values)
+            section = values.get('pose_source', {})
+            values['pose_source'] = config.resolve_section('pose_source', section, 'tf')
+        return values
+
+    @pydantic.field_validator('cameras')
+    @classmethod
+    def _distinct_cameras(cls, names: list[str]) -> list[str]:
+        if not names or len(set(names)) != len(names) or not all(names):
+            raise ValueError('at least one camera, all of different names')
+        return names
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeParameters:
+    """All options of a running node, validated together.
+
+    Attributes:
+        pipeline: Those of the pipeline.
+        node: Those of the node.
+        sinks: Those of each sink in use, by its name.
+        skipped: Why each sink that is not in use could not be loaded, by its name.
+    """
+
+    pipeline: PipelineConfig
+    node: NodeConfig
+    sinks: Mapping[str, PluginConfig]
+    skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def from_values(cls, flat: Mapping[str, Any]) -> NodeParameters:
+        """Return the parameters of `{dotted path: value}`; what is absent has its default.
+
+        Raises:
+            ConfigError: An option is unknown, of the wrong type or out of range.
+            UnknownPluginError: There is no such plugin.
+            PluginError: A plugin that was asked for cannot be loaded.
+        """
+        nested = config.unflatten(flat)
+        of_node = {k: nested.pop(k) for k in list(nested) if k in NodeConfig.model_fields}
+        of_sinks = nested.pop('sink', {})
+        _check_known(nested)
+        node = config.validate(NodeConfig, of_node)
+        pipeline = config.validate(PipelineConfig, {'budget_ms': DEFAULT_BUDGET_MS} | nested)
+        classes, skipped = _sink_classes(node.sinks)
+        sinks = {
+            name: config.validate(plugin.Config, of_sinks.get(name, {}), f'sink.{name}')
+            for name, plugin in classes.items()
+        }
+        return cls(pipeline, node, sinks, skipped)
+
+    def options(self) -> list[OptionInfo]:
+        """Return every option, those of plugins included, in the order of declaration."""
+        found = [*config.describe(self.node), *config.describe(self.pipeline)]
+        for name, options in self.sinks.items():
+            found += config.describe(options, f'sink.{name}')
+        return found
+
+    def flat(self) -> dict[str, Any]:
+        """Return `{dotted path: value}` of every option."""
+        return {info.path: info.default for info in self.options()}
+
+    def changed(self, changes: Mapping[str, Any]) -> NodeParameters:
+        """Return the parameters with some values replaced.
+
+        Raises:
+            ConfigError: An option is unknown, cannot change while running, or is out of range.
+        """
+        known = {info.path: info for info in self.options()}
+        for path in changes:
+            if path not in known:
+                raise ConfigError(
+                    f'unknown option {path}', fix=registry.closest(path, list(known))
+                )
+            if not known[path].live:
+                raise ConfigError(
+                    f'option {path} cannot change while running',
+                    fix='Set it in the parameter file and start the node again.',
+                )
+        return NodeParameters.from_values({**self.flat(), **changes})
+
+
+def _check_known(pipeline_values: Mapping[str, Any]) -> None:
+    known = [*NodeConfig.model_fields, *PipelineConfig.model_fields, 'sink']
+    for key in pipeline_values:
+        if key not in known:
+            raise ConfigError(f'unknown option {key}', fix=registry.closest(key, known))
+
+
+def _sink_classes(wanted: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the sinks to use, and why each of the others cannot be."""
+    if wanted:
+        return {name: registry.load('sink', name) for name in wanted}, {}
+    classes, skipped = {}, {}
+    for name in registry.names('sink'):
+        try:
+            classes[name] = registry.load('sink', name)
+        except PluginError as error:
+            skipped[name] = str(error.got)
+    return classes, skipped
+
+
+def declare(node: Any) -> NodeParameters:
+    """Declare all parameters on a node and return their values, overrides applied.
+
+    What plugins are chosen is read first, since it decides which other parameters there are.
+
+    Args:
+        node: The rclpy node.
+
+    Raises:
+        InputError: A value is of the wrong type, out of range, or names no plugin.
+        PluginError: A plugin that was asked for cannot be loaded.
+    """
+    flat = {info.path: _declare_one(node, info) for info in _choices_of_plugins()}
+    for info in NodeParameters.from_values(flat).options():
+        if info.path not in flat:
+            flat[info.path] = _declare_one(node, info)
+    return NodeParameters.from_values(flat)
+
+
+def _choices_of_plugins() -> list[OptionInfo]:
+    """Return the options that decide which others there are, without loading any plugin."""
+    defaults = {**DEFAULT_PLUGINS, 'pose_source': 'tf'}
+    found = [
+        OptionInfo(
+            f'{kind}.plugin',
+            str,
+            name,
+            f'Which {kind.replace("_", " ")} to use.',
+            '',
+            None,
+            None,
+            tuple(registry.names(kind)),
+            False,
+        )
+        for kind, name in defaults.items()
+    ]
+    text = NodeConfig.model_fields['sinks'].description or ''
+    return [*found, OptionInfo('sinks', list[str], [], text, '', None, None, (), False)]
+
+
+def _declare_one(node: Any, info: OptionInfo) -> Any:
+    try:
+        value = node.declare_parameter(info.path, info.default, descriptor_of(info)).value
+    except ParameterException as error:
+        value = getattr(error, 'value', ' '.join(str(error).split()))
+        raise ConfigError(f'parameter {info.path}', repr(value), expected_of(info)) from error
+    # An empty list has no type in ROS and arrives as a parameter that is not set.
+    if value is None and isinstance(info.default, list):
+        return []
+    return list(value) if isinstance(info.default, list) and not isinstance(value, str) else value
+
+
+def descriptor_of(info: OptionInfo) -> ParameterDescriptor:
+    """Return the ROS descriptor of an option: text, unit, range, and whether it is read-only."""
+    text = info.description + (f' [{info.unit}]' if info.unit else '')
+    choices = _choices(info)
+    descriptor = ParameterDescriptor(
+        name=info.path,
+        description=text,
+        additional_constraints=f'One of: {", ".join(map(str, choices))}' if choices else '',
+        read_only=not info.live,
+        # So that 1 is accepted where 1.0 is meant; the models check the type.
+        dynamic_typing=True,
+    )
+    if info.ge is None and info.le is None:
+        return descriptor
+    if info.annotation is int:
+        low = -_INT64_MAX if info.ge is None else int(info.ge)
+        high = _INT64_MAX if info.le is None else int(info.le)
+        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=0)]
+    else:
+        low_m = -sys.float_info.max if info.ge is None else float(info.ge)
+        high_m = sys.float_info.max if info.le is None else float(info.le)
+        bounds = FloatingPointRange(from_value=low_m, to_value=high_m, step=0.0)
+        descriptor.floating_point_range = [bounds]
+    return descriptor
+
+
+def expected_of(info: OptionInfo) -> str:
+    """Return in words what an option accepts."""
+    choices = _choices(info)
+    if choices:
+        return f'one of {", ".join(map(str, choices))}'
+    name = getattr(info.annotation, '__name__', str(info.annotation))
+    if info.ge is None and info.le is None:
+        return name
+    return f'{name} from {info.ge} to {info.le}'
+
+
+def _choices(info: OptionInfo) -> tuple[Any, ...]:
+    return info.choices or (
+        typing.get_args(info.annotation) if typing.get_origin(info.annotation) is Literal else ()
+    )
+
+
+def unknown_overrides(node: Any, parameters: NodeParameters) -> list[str]:
+    """Return one line for each value in a parameter file that no option of this node takes."""
+    known = [info.path for info in parameters.options()]
+    given = getattr(node, '_parameter_overrides', {})  # rclpy offers no public way to list them
+    ignored = ('use_sim_time', 'qos_overrides.', 'start_type_description_service')
+    return [
+        f'unknown parameter {name!r} is ignored. {registry.closest(name, known)}'.strip()
+        for name in sorted(given)
+        if name not in known and not name.startswith(ignored)
+    ]
+
+
+def on_set_callback(
+    current: Callable[[], NodeParameters],
+    apply: Callable[[NodeParameters, dict[str, Any]], None],
+) -> Callable[[list[Any]], SetParametersResult]:
+    """Return the callback that checks and applies a change of parameters.
+
+    Args:
+        current: Returns the parameters in force.
+        apply: Is given the new parameters and the changed values.
+    """
+
+    def callback(changes: list[Any]) -> SetParametersResult:
+        known = {info.path for info in current().options()}
+        values = {change.name: change.value for change in changes if change.name in known}
+        if not values:  # such as use_sim_time or the overrides of QoS
+            return SetParametersResult(successful=True)
+        try:
+            new = current().changed(values)
+        except (InputError, PluginError, UnknownPluginError) as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        flat = new.flat()
+        apply(new, {path: flat[path] for path in values})
+        return SetParametersResult(successful=True)
+
+    return callback

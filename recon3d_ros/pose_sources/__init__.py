@@ -1,0 +1,1 @@
+"""Where the poses of the cameras come from, one plugin per way."""

@@ -1,0 +1,241 @@
+"""The thread that runs the pipeline: frames in, snapshots out, commands in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+import dataclasses
+import queue
+import threading
+import time
+import traceback
+from typing import Any
+
+import numpy as np
+from recon3d_core.errors import FrameError
+from recon3d_core.types import Frame, SceneUpdate
+from recon3d_ros.diagnostics import Statistics, ThrottledLog
+from recon3d_ros.inputs import CameraInput, RawFrame, take_oldest
+from recon3d_ros.outputs import Outputs
+from recon3d_ros.parameters import NodeConfig
+from recon3d_ros.pose_sources.base import PoseSource
+from recon3d_ros.sinks.base import Snapshot
+
+_BACK_NS = 1_000_000_000
+_AHEAD_NS = 60_000_000_000
+_DOWN = np.array([0.0, 0.0, -1.0])
+_TICK_S = 0.25
+
+
+class StampGuard:
+    """Tells a clock that went back from a single wrong stamp.
+
+    One stamp that is more than 1 s older or 60 s newer than the one before is an outlier; a second
+    one near it is the new time.
+    """
+
+    def __init__(self) -> None:
+        """Start without a stamp."""
+        self._last_ns: dict[str, int] = {}
+        self._suspect_ns: dict[str, int] = {}
+
+    def check(self, camera: str, stamp_ns: int) -> bool:
+        """Take a camera's stamp; return whether time went back.
+
+        Raises:
+            FrameError: `no_stamp` for 0, `stamp_jump` for a stamp far from the others.
+        """
+        if stamp_ns == 0:
+            raise FrameError('no_stamp', f'{camera}: stamp is 0', fix='Have the driver fill it.')
+        last = self._last_ns.get(camera)
+        if last is None or -_BACK_NS <= stamp_ns - last <= _AHEAD_NS:
+            self._accept(camera, stamp_ns)
+            return False
+        suspect = self._suspect_ns.get(camera)
+        if suspect is not None and abs(stamp_ns - suspect) <= _BACK_NS:
+            self._accept(camera, stamp_ns)
+            return stamp_ns < last
+        self._suspect_ns[camera] = stamp_ns
+        raise FrameError(
+            'stamp_jump',
+            f'{camera}: stamp jumps',
+            f'{(stamp_ns - last) / 1e9:+.3f} s',
+            'steady time; a second such stamp is believed',
+        )
+
+    def _accept(self, camera: str, stamp_ns: int) -> None:
+        self._last_ns[camera] = stamp_ns
+        self._suspect_ns.pop(camera, None)
+
+    def clear(self) -> None:
+        """Forget all stamps."""
+        self._last_ns.clear()
+        self._suspect_ns.clear()
+
+
+@dataclasses.dataclass
+class Surroundings:
+    """What the worker works with.
+
+    Attributes:
+        pipeline: The reconstruction; only the worker's thread touches it while it runs.
+        inputs: The cameras.
+        pose_source: Where poses come from.
+        outputs: Where snapshots go.
+        statistics: Numbers for the diagnostics.
+        log: Where drops are told.
+        logger: Where rare events are told.
+        settings: Returns the node's options in force.
+        now_ns: Returns the time of the node's clock.
+    """
+
+    pipeline: Any
+    inputs: list[CameraInput]
+    pose_source: PoseSource
+    outputs: Outputs
+    statistics: Statistics
+    log: ThrottledLog
+    logger: Any
+    settings: Callable[[], NodeConfig]
+    now_ns: Callable[[], int]
+
+
+class Worker:
+    """Runs the pipeline in a thread of its own; nothing in a frame can end it."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        """Make the worker; `start` starts it."""
+        self.on = surroundings
+        self.enabled = True
+        self._frame_id = ''
+        self._stamps = StampGuard()
+        self._commands: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = (
+            queue.SimpleQueue()
+        )
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name='recon3d worker', daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """End the thread after the frame that it works on; waiting commands are cancelled."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        while not self._commands.empty():
+            self._commands.get()[1].cancel()
+
+    def wake(self) -> None:
+        """Tell the worker that there is something to do; never waits."""
+        self._wake.set()
+
+    def call(self, command: Callable[[], Any]) -> Future[Any]:
+        """Have a command run between two frames; the future gives its result or exception."""
+        future: Future[Any] = Future()
+        self._commands.put((command, future))
+        self._wake.set()
+        return future
+
+    def reset(self, reason: str) -> Future[Any]:
+        """Forget everything that was seen, for a reason that is logged and counted."""
+        return self.call(lambda: self._reset(reason))
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.wait(_TICK_S)
+            self._wake.clear()
+            try:
+                self._run_commands()
+                while self.enabled and not self._stopping and self._step():
+                    self._run_commands()
+                self._offer_parts()
+            except Exception as error:  # noqa: BLE001 - the worker must outlive any bug
+                self._internal_error('worker', error)
+
+    def _run_commands(self) -> None:
+        while not self._commands.empty():
+            command, future = self._commands.get()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(command())
+            except Exception as error:  # noqa: BLE001 - belongs to who asked
+                future.set_exception(error)
+
+    def _step(self) -> bool:
+        """Work on the oldest input that waits; return whether there was one."""
+        raw = take_oldest(self.on.inputs)
+        if raw is None:
+            return False
+        try:
+            self._update(raw)
+        except FrameError as error:
+            self.on.statistics.drop(error.reason, str(error))
+            self.on.log.warning(error.reason, f'frame dropped ({error.reason}): {error}')
+        except Exception as error:  # noqa: BLE001 - the node stays up whatever a plugin raises
+            self._internal_error(f'{raw.camera}: frame dropped', error)
+        self._offer_parts()
+        return True
+
+    def _internal_error(self, what: str, error: Exception) -> None:
+        text = f'{what} (internal_error): {type(error).__name__}: {error}'
+        self.on.statistics.drop('internal_error', text)
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        self.on.log.error(
+            f'internal_error {type(error).__name__}', f'{text} at {where.name}:{where.lineno}'
+        )
+
+    def _update(self, raw: RawFrame) -> None:
+        if self._stamps.check(raw.camera, raw.stamp_ns):
+            self._reset('stamps went back')
+            self._stamps.check(raw.camera, raw.stamp_ns)
+        frame = raw.to_frame(self.on.settings())
+        frame = self._placed(frame, raw.frame_id)
+        update: SceneUpdate = self.on.pipeline.update(frame)
+        self._frame_id = self.on.pose_source.output_frame(raw.frame_id) or raw.camera
+        latency_s = (self.on.now_ns() - raw.stamp_ns) / 1e9
+        self.on.statistics.integrate(latency_s, update.timings_ms)
+        self.on.statistics.fallback = self.on.pipeline.fallback
+        self.on.outputs.offer(self._snapshot())
+
+    def _placed(self, frame: Frame, frame_id: str) -> Frame:
+        """Return the frame with its pose and, where the world's axes are known, gravity."""
+        source = self.on.pose_source
+        try:
+            T_world_camera = source.lookup(frame.camera_name, frame_id, frame.stamp_ns)
+        except FrameError as error:
+            self.on.statistics.pose_failure(str(error))
+            raise
+        down = _DOWN if self.on.settings().world_z_up and source.knows_world else None
+        return dataclasses.replace(frame, T_world_camera=T_world_camera, gravity_world=down)
+
+    def _snapshot(self, parts: frozenset[str] = frozenset()) -> Snapshot:
+        scene = self.on.pipeline.scene(**dict.fromkeys(parts, True))
+        return Snapshot(scene, self._frame_id, scene.stamp_ns)
+
+    def _offer_parts(self) -> None:
+        """Compute the parts of the scene that one subscribed output is due for.
+
+        One output at a time, so that a frame that arrives meanwhile waits and is not lost.
+        """
+        parts = self.on.outputs.due_parts()
+        if not parts or not self._frame_id:
+            return
+        begin = time.monotonic()
+        snapshot = self._snapshot(parts)
+        self.on.outputs.offer_parts(snapshot, parts, time.monotonic() - begin)
+        self.on.statistics.pipeline = dict(self.on.pipeline.stats())
+
+    def _reset(self, reason: str) -> None:
+        self.on.logger.warning(f'{reason}: everything that was seen is forgotten')
+        self.on.statistics.reset(reason)
+        self._stamps.clear()
+        for camera in self.on.inputs:
+            camera.clear()
+        self.on.pose_source.reset()
+        self.on.pipeline.reset()
+        self.on.outputs.reset()
