@@ -7,7 +7,6 @@ import dataclasses
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
 from recon3d_core.errors import FrameError
 from recon3d_core.fusion._project import Window
 from recon3d_core.geometry.cameras import Camera, pixel_rays
@@ -16,6 +15,7 @@ from recon3d_core.types import View
 SILENT, OBJECT, BACKGROUND, HOLE = 0, 1, 2, 3
 MIN_COSINE = 0.2
 FULL_TRUST_M = 0.8
+EDGE_TRUST = 0.15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ def gather(view: View, window: Window, jump_m: float) -> Evidence:
     label[_leaks(depth, mask, jump_m)] = SILENT
     cosine, edge = _surface(camera, depth, mask, jump_m)
     weight = cosine * np.clip(FULL_TRUST_M / np.maximum(depth, 0.01), 0.3, 1)
-    weight[edge] *= 0.1
+    weight[edge] *= EDGE_TRUST
     rgb = view.frame.rgb
     return Evidence(
         _append(label.astype(np.uint8), SILENT),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
 from recon3d_core.fusion._evidence import depth_of
 from recon3d_core.fusion._project import pose_of
 from recon3d_core.geometry.grids import VoxelGrid

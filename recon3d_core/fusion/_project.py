@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
-
 from recon3d_core.errors import FrameError
 from recon3d_core.geometry.cameras import Camera
 from recon3d_core.geometry.grids import VoxelGrid

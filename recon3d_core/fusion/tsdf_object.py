@@ -12,7 +12,6 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
-
 from recon3d_core.config import option, PluginConfig
 from recon3d_core.fusion._evidence import BACKGROUND, depth_of, Evidence, gather, HOLE, OBJECT
 from recon3d_core.fusion._grow import growth
@@ -39,6 +38,12 @@ class TsdfObjectConfig(PluginConfig):
     hole_vote: float = option(
         0.15, 'Vote for free space of a pixel outside of the mask without depth.', ge=0.0, le=1.0,
         live=True,
+    )
+    background_vote: float = option(
+        0.4, 'Vote for free space of a surface outside of the mask.', ge=0.0, le=1.0, live=True
+    )
+    min_weight: float = option(
+        0.03, 'Weight below which a distance counts as not measured; a pixel weighs up to 1.', ge=0.0, le=10.0, live=True,
     )
     free_ratio: float = option(
         1.5, 'A voxel is free when its votes for free exceed this many times those of the surface.',
@@ -124,6 +129,8 @@ class TsdfObjectReconstructor(Reconstructor):
         free = (label == BACKGROUND) & (ahead > 0.4 * truncation)
         free |= (label == OBJECT) & (ahead > truncation)
         state.free[free] += 1
+        surface = (label == BACKGROUND) & (np.abs(ahead) <= 0.4 * truncation)
+        state.free[surface] += self.config.background_vote
         if self.config.hole_vote > 0:
             state.free[label == HOLE] += self.config.hole_vote
         np.minimum(state.free, self.config.max_weight, out=state.free)
@@ -187,7 +194,7 @@ class TsdfObjectReconstructor(Reconstructor):
         """
         truncation = np.float32(self.truncation_m(state.grid))
         free = (state.free > self.config.free_ratio * state.weight) & (state.free >= 0.3)
-        observed = (state.weight > 0) & ~free
+        observed = (state.weight > self.config.min_weight) & ~free
         free |= observed & (state.sdf_m > 1.5 * state.grid.voxel_size_m)
         sdf = np.where(observed, state.sdf_m, np.where(free, truncation, 0)).astype(np.float32)
         occupancy = np.full(sdf.shape, 0.5, np.float32)

@@ -12,13 +12,11 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-
 from recon3d_core.config import option, PluginConfig
 from recon3d_core.errors import InputError
 from recon3d_core.interfaces import Mesher
 from recon3d_core.meshing.checks import is_watertight, volume_m3
-from recon3d_core.meshing.closing.envelope import below_solid, slice_hulls
+from recon3d_core.meshing.closing.envelope import fill_unseen, slice_hulls
 from recon3d_core.meshing.closing.known import gather_known, Known, solid_parts
 from recon3d_core.meshing.closing.mirror import complete_by_mirror
 from recon3d_core.meshing.closing.prior import Prior
@@ -31,6 +29,7 @@ from recon3d_core.meshing.closing.surface import (
     vertex_colors,
 )
 from recon3d_core.types import Mesh, Plane, Shape
+from scipy import ndimage
 
 
 class ClosedMesherConfig(PluginConfig):
@@ -117,12 +116,11 @@ class ClosedMesher(Mesher):
         solid, empty = known.inside, known.free
         sdf, sure = known.sdf_m, known.near
         if prior is not None:
-            solid = solid | (prior.says & (prior.sdf_m <= 0))
-            empty = empty | (prior.says & (prior.sdf_m > 0))
+            solid = np.where(prior.says, prior.sdf_m <= 0, solid)
+            empty = np.where(prior.says, prior.sdf_m > 0, empty)
             sdf = np.where(prior.says, prior.sdf_m, sdf)
             sure = sure | prior.says
-        filled = solid | below_solid(solid, empty)
-        filled |= slice_hulls(filled) & ~empty
+        filled = fill_unseen(solid, empty, known.lowest)
         filled = solid_parts(ndimage.binary_fill_holes(filled))
         voxel = known.grid.voxel_size_m
         field = smooth_field(filled, voxel)
@@ -139,7 +137,7 @@ class ClosedMesher(Mesher):
         occupancy[filled] = self.config.fill_probability
         if prior is not None:
             occupancy[prior.says & filled] = prior.trust
-        occupancy[known.inside & filled] = 1
+        occupancy[known.near & known.inside & filled] = 1
         occupancy[known.free & ~filled] = 0
         if known.height_m is not None:
             occupancy[known.height_m < 0] = 0

@@ -5,6 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+
+HOLLOW_LEVELS = 2
+FLOOR_VOXELS = 2
+LIP_VOXELS = 2
 
 
 def below_solid(solid: NDArray[np.bool_], free: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -39,4 +44,40 @@ def slice_hulls(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
         points = cv2.findNonZero(picture)
         cv2.fillConvexPoly(picture, cv2.convexHull(points), 1)
         result[:, :, level] = picture > 0
+    return result
+
+
+def fill_unseen(
+    solid: NDArray[np.bool_], free: NDArray[np.bool_], lowest: int
+) -> NDArray[np.bool_]:
+    """Return the solid with its unseen part: what hangs below it, and the hull of each slice.
+
+    A hollow whose floor nobody saw, as in a deep mug, is taken to go down to a thin floor.
+
+    Args:
+        solid: (nx, ny, nz), z up.
+        free: (nx, ny, nz), seen to be empty.
+        lowest: Lowest level of the object.
+    """
+    filled = solid | below_solid(solid, free)
+    hulls = slice_hulls(filled)
+    hollow = (hulls & free).sum(2) >= HOLLOW_LEVELS
+    floor = np.arange(solid.shape[2]) < lowest + FLOOR_VOXELS
+    result: NDArray[np.bool_] = filled | (hulls & ~free & (~hollow[..., None] | floor))
+    return result
+
+
+def without_lip(solid: NDArray[np.bool_], lowest: int) -> NDArray[np.bool_]:
+    """Return a solid without the brim of support that leaky masks leave around its foot.
+
+    Args:
+        solid: (nx, ny, nz), z up.
+        lowest: Lowest level of the object; the brim is there or one level higher.
+    """
+    above = solid[:, :, lowest + LIP_VOXELS:lowest + LIP_VOXELS + 2].any(2)
+    if not above.any():
+        return solid
+    allowed = ndimage.binary_dilation(above, np.ones((3, 3), bool))
+    result = solid.copy()
+    result[:, :, :lowest + LIP_VOXELS] &= allowed[..., None]
     return result

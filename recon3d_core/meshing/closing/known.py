@@ -6,11 +6,11 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.geometry.transforms import apply, Array, frame_from_normal
+from recon3d_core.meshing.closing.envelope import without_lip
 from recon3d_core.types import Plane, Shape
+from scipy import ndimage
 
 MAX_TILT_RAD = 0.03
 MARGIN_VOXELS = 3
@@ -28,6 +28,7 @@ class Known:
         inside: (nx, ny, nz) bool, measured to be inside.
         free: (nx, ny, nz) bool, seen to be empty.
         height_m: (nx, ny, nz) float32 above the support, or None where it stands on none.
+        lowest: Lowest level of the object.
         shape: The evidence as it was given, on the same grid.
     """
 
@@ -37,6 +38,7 @@ class Known:
     inside: NDArray[np.bool_]
     free: NDArray[np.bool_]
     height_m: NDArray[np.float32] | None
+    lowest: int
     shape: Shape
 
     @property
@@ -61,12 +63,20 @@ def gather_known(shape: Shape, support: Plane | None) -> Known | None:
         return None
     stands = support is not None and _reaches(shape.grid, inside, support)
     shape, inside = _cropped(shape, inside, support if stands else None)
+    grid = shape.grid
+    height = support.height_m(grid.centers_world_m()) if stands and support else None
+    if height is None:
+        lowest = int(inside.any((0, 1)).argmax())
+    else:
+        lowest = int((height.mean((0, 1)) > 0).argmax())
+        inside = without_lip(inside, lowest)
     near = shape.observed & (inside | (shape.sdf_m > 0))
-    free = shape.free | (near & (shape.sdf_m > 0)) if shape.free is not None else near & ~inside
-    height = support.height_m(shape.grid.centers_world_m()) if stands and support else None
+    free = near & (shape.sdf_m > 0)
+    if shape.free is not None:
+        free |= shape.free
     if height is not None:
-        free = free | (height < -0.5 * shape.grid.voxel_size_m)
-    return Known(shape.grid, shape.sdf_m, near, inside, free & ~inside, height, shape)
+        free |= height < -0.5 * grid.voxel_size_m
+    return Known(grid, shape.sdf_m, near, inside, free & ~inside, height, lowest, shape)
 
 
 def solid_parts(solid: NDArray[np.bool_], min_part: float = MIN_PART) -> NDArray[np.bool_]:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-
+from recon3d_core.meshing.closing.envelope import fill_unseen
 from recon3d_core.meshing.closing.known import Known
 from recon3d_core.meshing.closing.prior import Prior, surface_points
+from scipy import ndimage
 
 ANGLES = 18
 OFFSET_STEP_VOXELS = 1.5
 POINTS = 300
 MIN_POINTS = 60
-MIN_SUPPORT = 0.5
+MIN_SUPPORT = 0.3
+MIN_GAIN = 0.1
 MAX_VIOLATION = 0.04
+SURFACE, FREE, FILLED, NEW = range(4)
 
 
 def complete_by_mirror(known: Known) -> Prior | None:
     """Return what the best mirror plane tells of the unseen voxels; None where none fits.
 
-    A plane fits when the mirrored surface falls on seen surface or where nobody looked, and
+    It is asked only where it adds surface beyond the envelope. A plane fits when the mirrored surface falls on seen surface or where nobody looked, and
     hardly ever into space that was seen to be empty.
     """
     points, _ = surface_points(known, POINTS)
@@ -38,9 +41,8 @@ def complete_by_mirror(known: Known) -> Prior | None:
     places, index = tuple(places[ok].T), tuple(index[ok].T)
     sdf = np.zeros(known.grid.shape, np.float32)
     says = np.zeros(known.grid.shape, bool)
-    step = 4 * known.grid.voxel_size_m
-    sdf[places] = np.where(known.near[index], known.sdf_m[index], step)
-    says[places] = known.inside[index] | known.free[index]
+    sdf[places] = known.sdf_m[index]
+    says[places] = known.near[index]
     return Prior('mirror', sdf, says, 0.7)
 
 
@@ -54,29 +56,58 @@ def best_plane(
         points: (n, 3) on the seen surface, voxel indices.
     """
     state = _states(known)
-    best, best_score = None, 0.0
-    for angle in np.arange(ANGLES) * np.pi / ANGLES:
-        direction = np.array([np.cos(angle), np.sin(angle)])
-        along = points[:, :2] @ direction
-        offsets = np.arange(along.min(), along.max() + 1, OFFSET_STEP_VOXELS)
-        shift = 2 * (along[None, :] - offsets[:, None])
-        mirrored = np.repeat(points[None], len(offsets), 0)
-        mirrored[..., :2] -= shift[..., None] * direction
-        index = np.rint(mirrored).astype(np.int64)
-        inside = ((index >= 0) & (index < known.grid.shape)).all(-1)
-        index = np.clip(index, 0, np.array(known.grid.shape) - 1)
-        found = np.where(inside, state[index[..., 0], index[..., 1], index[..., 2]], 2)
-        support, violation = (found == 1).mean(1), (found == 2).mean(1)
-        score = np.where(violation <= MAX_VIOLATION, support - 4 * violation, 0)
-        if score.max() > best_score:
-            best_score = float(score.max())
-            best = direction, float(offsets[score.argmax()]), float(support[score.argmax()])
-    if best is None or best[2] < MIN_SUPPORT:
+    along = points[:, :2] - points[:, :2].mean(0)
+    reach = float(np.hypot(*along.T).max())
+    middle = points[:, :2].mean(0)
+    best, score, gain = (0.0, 0.0), 0.0, 0.0
+    angles = np.arange(ANGLES) * np.pi / ANGLES
+    offsets = np.arange(-reach, reach + 1, OFFSET_STEP_VOXELS)
+    for fine in (1, 4, 16):
+        for angle in angles:
+            scores, gains = _score(state, points, middle, angle, offsets)
+            if scores.max() > score:
+                score, gain = float(scores.max()), float(gains[scores.argmax()])
+                best = angle, float(offsets[scores.argmax()])
+        angles = best[0] + np.array([-2, -1, 0, 1, 2]) / (5 * fine) * np.pi / ANGLES * 2
+        offsets = best[1] + np.array([-2, -1, 0, 1, 2]) / (4 * fine) * OFFSET_STEP_VOXELS
+    if score < MIN_SUPPORT or gain < MIN_GAIN:
         return None
-    return best[0], best[1]
+    direction = np.array([np.cos(best[0]), np.sin(best[0])])
+    return direction, float(middle @ direction + best[1])
+
+
+def _score(
+    state: NDArray[np.uint8],
+    points: NDArray[np.float64],
+    middle: NDArray[np.float64],
+    angle: float,
+    offsets: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how well planes of one angle fit, and which part of the surface they add.
+
+    The score is the part of the mirrored surface that meets seen surface, of what falls where
+    somebody looked, with a penalty for what falls into free space.
+    """
+    direction = np.array([np.cos(angle), np.sin(angle)])
+    shift = 2 * ((points[:, :2] - middle) @ direction - offsets[:, None])
+    mirrored = np.repeat(points[None], len(offsets), 0)
+    mirrored[..., :2] -= shift[..., None] * direction
+    index = np.rint(mirrored).astype(np.int64)
+    size = np.array(state.shape)
+    inside = ((index >= 0) & (index < size)).all(-1)
+    index = np.clip(index, 0, size - 1)
+    found = np.where(inside, state[index[..., 0], index[..., 1], index[..., 2]], FREE)
+    met, violated = (found == SURFACE).mean(1), (found == FREE).mean(1)
+    score = np.where(violated <= MAX_VIOLATION, met - 4 * violated, 0)
+    return score, (found == NEW).mean(1)
 
 
 def _states(known: Known) -> NDArray[np.uint8]:
-    """Return 1 at the seen surface, 2 in space seen to be empty or deep inside, 0 elsewhere."""
+    """Return what a mirrored surface point meets in each voxel."""
     close = known.near & (np.abs(known.sdf_m) < 1.5 * known.grid.voxel_size_m)
-    return np.where(close, 1, np.where(known.free, 2, 0)).astype(np.uint8)
+    envelope = fill_unseen(known.inside, known.free, known.lowest)
+    envelope = ndimage.binary_dilation(envelope, np.ones((3, 3, 3), bool), iterations=2)
+    state = np.where(envelope, FILLED, NEW)
+    state[known.free & ~close] = FREE
+    state[close] = SURFACE
+    return state.astype(np.uint8)

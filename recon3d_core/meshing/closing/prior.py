@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
-
 from recon3d_core.meshing.closing.known import Known
+from scipy import ndimage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Prior:
     Attributes:
         name: Which hypothesis.
         sdf_m: (nx, ny, nz) float32 distances, negative inside; they count where `says`.
-        says: (nx, ny, nz) bool, voxels of which it says something; never observed ones.
+        says: (nx, ny, nz) bool, voxels of which it says something: unknown ones, and such as
+            lie deep behind a seen surface.
         trust: Probability of what it calls inside.
     """
 
@@ -31,7 +32,8 @@ def surface_points(
     known: Known, max_points: int = 4000
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return points (n, 3) on the seen surface, as voxel indices, and unit normals (n, 3)."""
-    close = known.near & (np.abs(known.sdf_m) < known.grid.voxel_size_m)
+    sdf = _smoothed(known)
+    close = known.near & (np.abs(sdf) < known.grid.voxel_size_m)
     inner = np.zeros_like(close)
     inner[1:-1, 1:-1, 1:-1] = close[1:-1, 1:-1, 1:-1]
     for axis in range(3):
@@ -43,10 +45,19 @@ def surface_points(
     for axis in range(3):
         step = np.eye(3, dtype=int)[axis]
         ahead, behind = tuple((index + step).T), tuple((index - step).T)
-        gradient[:, axis] = known.sdf_m[ahead] - known.sdf_m[behind]
+        gradient[:, axis] = sdf[ahead] - sdf[behind]
     length = np.linalg.norm(gradient, axis=1)
     good = length > 0.5 * known.grid.voxel_size_m
     index, gradient, length = index[good], gradient[good], length[good]
     normals = gradient / length[:, None]
-    distance = known.sdf_m[tuple(index.T)] / known.grid.voxel_size_m
+    distance = sdf[tuple(index.T)] / known.grid.voxel_size_m
     return index - normals * distance[:, None], normals
+
+
+def _smoothed(known: Known) -> NDArray[np.float32]:
+    """Return the distances without the noise of single views; right where `known.near`."""
+    values = np.where(known.near, known.sdf_m, 0).astype(np.float32)
+    weight = ndimage.gaussian_filter(known.near.astype(np.float32), 1.2, truncate=2)
+    values = ndimage.gaussian_filter(values, 1.2, truncate=2)
+    smoothed: NDArray[np.float32] = values / np.maximum(weight, 1e-3)
+    return smoothed

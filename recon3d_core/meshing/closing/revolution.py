@@ -6,14 +6,15 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
-
 from recon3d_core.meshing.closing.known import Known
 from recon3d_core.meshing.closing.prior import Prior, surface_points
 
-MAX_RESIDUAL = 0.2
+MAX_RESIDUAL = 0.25
 MAX_MIXED = 0.25
 MIN_POINTS = 60
 BINS_PER_VOXEL = 2
+SKIN_VOXELS = 1.5
+DEEP_TRUST = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,32 +75,19 @@ def complete_by_revolution(known: Known) -> Prior | None:
         weights = None if values is None else values[where]
         return np.bincount(cell[where], weights, rings * nz).reshape(rings, nz)
 
-    full, empty, measured = count(known.inside), count(known.free), count(known.near)
+    voxel = known.grid.voxel_size_m
+    deep = known.inside & (known.sdf_m < -SKIN_VOXELS * voxel)
+    # Deep behind a seen surface nothing was measured: what another side saw to be free wins.
+    full = count(known.inside) - (1 - DEEP_TRUST) * count(deep)
+    empty = count(known.free)
     if np.minimum(full, empty).sum() > MAX_MIXED * full.sum():
         return None
-    mean = count(known.near, known.sdf_m) / np.maximum(measured, 1)
-    reach = 4 * known.grid.voxel_size_m
-    table = np.where(measured > 0, mean, reach)
-    table = np.where((full > empty) & (table > 0), -0.25 * known.grid.voxel_size_m, table)
-    table = np.where((empty > full) & (table < 0), 0.25 * known.grid.voxel_size_m, table)
-    says = full + empty > 0
-    table, says = _fill_core(table, says, full > empty, reach)
-    return Prior(
-        'revolution', table[ring].astype(np.float32), says[ring] & known.unknown, 0.8
-    )
-
-
-def _fill_core(
-    table: NDArray[np.float64],
-    says: NDArray[np.bool_],
-    solid: NDArray[np.bool_],
-    reach_m: float,
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Fill what nobody saw: solid within the outermost solid ring, empty beyond."""
-    outer = np.where(solid.any(0), len(solid) - 1 - solid[::-1].argmax(0), -1)
-    levels = np.flatnonzero(outer >= 0)
-    # Below the lowest seen level, that level goes on down.
-    outer[: levels[0]] = outer[levels[0]]
-    within = np.arange(len(solid))[:, None] <= outer
-    value = np.where(within, -reach_m, reach_m)
-    return np.where(says, table, value), says | (outer >= 0)
+    skin = known.near & ~deep
+    measured = count(skin)
+    mean = count(skin, known.sdf_m) / np.maximum(measured, 1)
+    solid = full > empty
+    mean = np.where(measured > 0, mean, 4 * voxel)
+    table = np.where(solid, -1, 1) * np.maximum(np.abs(mean), 0.25 * voxel)
+    table = np.where((mean > 0) != solid, mean, table)
+    says = known.unknown & (full + empty > 0)[ring] | deep & (empty > 2 * full)[ring]
+    return Prior('revolution', table[ring].astype(np.float32), says, 0.8)

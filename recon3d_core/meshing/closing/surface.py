@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, spatial
-from skimage import measure
-
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.geometry.transforms import apply
 from recon3d_core.types import Mesh, Shape
+from scipy import ndimage, spatial
+from skimage import measure
 
 SURFACE_VOXELS = 1.5
 EMPTY = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
