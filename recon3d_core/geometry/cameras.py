@@ -164,35 +164,41 @@ class Camera:
         bent_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
         return np.stack([bent_x, bent_y], -1)
 
+    def _slopes(self, normalised: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        """Return the derivatives dx'/dx, dx'/dy = dy'/dx and dy'/dy of `_distort`."""
+        k1, k2, p1, p2, k3, k4, k5, k6 = (*self.distortion, 0, 0, 0, 0)[:8]
+        x, y = normalised[..., 0], normalised[..., 1]
+        r2 = x * x + y * y
+        over = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+        under = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
+        bend = (k1 + r2 * (2 * k2 + r2 * 3 * k3)) * under
+        bend = (bend - over * (k4 + r2 * (2 * k5 + r2 * 3 * k6))) / under**2
+        d_xx = over / under + 2 * x * x * bend + 2 * p1 * y + 6 * p2 * x
+        d_yy = over / under + 2 * y * y * bend + 6 * p1 * y + 2 * p2 * x
+        d_xy = 2 * (x * y * bend + p1 * x + p2 * y)
+        return d_xx, d_xy, d_yy
+
     def _undistort(self, bent: NDArray[np.float64]) -> NDArray[np.float64]:
         """Invert `_distort` by Newton's method; NaN where that does not converge.
 
         OpenCV's fixed-point rounds leave 0.1 px, and their criteria differ between its versions.
         """
-        k1, k2, p1, p2, k3, k4, k5, k6 = (*self.distortion, 0, 0, 0, 0)[:8]
-        straight: NDArray[np.float64] = bent.copy()
-        for _ in range(20):
-            error = self._distort(straight) - bent
-            if np.abs(error).max(initial=0.0) < 1e-13:
-                break
-            x, y = straight[..., 0], straight[..., 1]
-            r2 = x * x + y * y
-            over = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-            under = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
-            slope = (k1 + r2 * (2 * k2 + r2 * 3 * k3)) * under
-            slope = (slope - over * (k4 + r2 * (2 * k5 + r2 * 3 * k6))) / under**2
-            d_xx = over / under + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x
-            d_yy = over / under + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x
-            d_xy = 2 * (x * y * slope + p1 * x + p2 * y)
-            determinant = d_xx * d_yy - d_xy * d_xy
-            with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+        straight = bent.copy()
+        with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+            for _ in range(20):
+                error = self._distort(straight) - bent
+                if np.abs(error).max(initial=0.0) < 1e-13:
+                    break
+                d_xx, d_xy, d_yy = self._slopes(straight)
+                determinant = d_xx * d_yy - d_xy * d_xy
                 step_x = (d_yy * error[..., 0] - d_xy * error[..., 1]) / determinant
                 step_y = (d_xx * error[..., 1] - d_xy * error[..., 0]) / determinant
-            straight = straight - np.stack([step_x, step_y], -1)
-        with np.errstate(invalid='ignore'):
-            missed = ~(np.abs(self._distort(straight) - bent).max(-1) < 1e-9)
-        straight[missed] = np.nan
-        return straight
+                straight = straight - np.stack([step_x, step_y], -1)
+            d_xx, d_xy, d_yy = self._slopes(straight)
+            # Beyond the fold, where the image would turn over, the model means nothing.
+            good = (d_xx > 0) & (d_xx * d_yy > d_xy * d_xy)
+            good &= np.abs(self._distort(straight) - bent).max(-1) < 1e-9
+        return np.where(good[..., None], straight, np.nan)
 
 
 @functools.lru_cache(maxsize=16)

@@ -35,7 +35,7 @@ class VoxelGrid:
             InputError: The pose is not rigid, or a size is not positive.
         """
         check_transform('T_world_grid', self.T_world_grid)
-        if not self.voxel_size_m > 0 or min(self.shape) < 1:
+        if not 0 < self.voxel_size_m < np.inf or min(self.shape) < 1:
             raise InputError('grid of impossible size', (self.voxel_size_m, self.shape))
 
     @property
