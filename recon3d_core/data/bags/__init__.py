@@ -1,0 +1,1 @@
+"""Parts of the rosbag2 source: files, topics, poses, and the order of frames."""
