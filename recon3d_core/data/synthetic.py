@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.config import option, PluginConfig, validate
 from recon3d_core.data.synth import scenes
-from recon3d_core.data.synth.noise import DepthNoise, noisy_rgb, surface_cosine
+from recon3d_core.data.synth.noise import DepthNoise, noisy_rgb
 from recon3d_core.data.synth.paths import disturbed
 from recon3d_core.data.synth.rendering import Renderer, Rendering
 from recon3d_core.data.synth.truth import ObjectTruth, SceneTruth
@@ -138,6 +138,7 @@ class SyntheticSource(Source):
         rgb, depth = self._measured(seen, rng)
         pose = disturbed(exact_pose, options.pose_noise_m, options.pose_noise_rad, rng)
         masks = _visible_masks(seen.instances) if options.masks else None
+        labels = None if masks is None else {key: self.objects[key].category for key in masks}
         return Frame(
             stamp_ns=FIRST_STAMP_NS + round(index * 1e9 / options.rate_hz),
             camera=self.camera,
@@ -146,7 +147,7 @@ class SyntheticSource(Source):
             T_world_camera=pose if options.pose else None,
             gravity_world=np.array((0.0, 0.0, -1.0)) if options.pose else None,
             masks=masks,
-            labels=masks and {key: self.objects[key].category for key in masks},
+            labels=labels,
             truth=SceneTruth(
                 self.objects, self._scene.support_height_m, seen.instances, seen.depth_m,
                 exact_pose,
@@ -163,8 +164,7 @@ class SyntheticSource(Source):
             min_range_m=options.min_range_m,
             max_range_m=options.max_range_m,
         )
-        cosine = surface_cosine(self.camera, seen.normals_camera)
-        depth = sensor.apply(self.camera, seen.depth_m, cosine, seen.reflectance, rng)
+        depth = sensor.apply(self.camera, seen.depth_m, seen.cosine, seen.reflectance, rng)
         return noisy_rgb(seen.rgb, options.noise, rng), depth
 
 

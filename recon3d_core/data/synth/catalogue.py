@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-
 from recon3d_core.data.synth import solids
 from recon3d_core.types import Mesh
 
 Array = NDArray[np.float64]
+Corner = tuple[float, float, float]
+Block = tuple[Corner, Corner]
 Maker = Callable[[np.random.Generator], Mesh]
 
 
@@ -182,7 +183,7 @@ def _lamp(rng: np.random.Generator) -> Mesh:
 def _chair(rng: np.random.Generator) -> Mesh:
     width, depth, seat, back = rng.uniform((0.4, 0.4, 0.43, 0.8), (0.48, 0.48, 0.48, 0.95))
     leg, thick = 0.04, 0.035
-    parts = [((0, 0, seat - thick), (width, depth, seat))]
+    parts: list[Block] = [((0, 0, seat - thick), (width, depth, seat))]
     for x in (0, width - leg):
         parts.append(((x, 0, 0), (x + leg, leg, seat)))
         parts.append(((x, depth - leg, 0), (x + leg, depth, back)))
@@ -194,7 +195,7 @@ def _chair(rng: np.random.Generator) -> Mesh:
 def _stool(rng: np.random.Generator) -> Mesh:
     width, seat = rng.uniform((0.3, 0.42), (0.38, 0.6))
     leg, thick = 0.035, 0.035
-    parts = [((0, 0, seat - thick), (width, width, seat))]
+    parts: list[Block] = [((0, 0, seat - thick), (width, width, seat))]
     for x in (0, width - leg):
         for y in (0, width - leg):
             parts.append(((x, y, 0), (x + leg, y + leg, seat)))
@@ -210,7 +211,7 @@ def table(size_m: tuple[float, float, float]) -> Mesh:
     """Return a table of a size (3,) that stands on z = 0, centred around the z axis."""
     x, y, z = size_m
     leg, thick = 0.06, 0.03
-    parts = [((0, 0, z - thick), (x, y, z))]
+    parts: list[Block] = [((0, 0, z - thick), (x, y, z))]
     for a in (0.04, x - leg - 0.04):
         for b in (0.04, y - leg - 0.04):
             parts.append(((a, b, 0), (a + leg, b + leg, z)))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
 from recon3d_core.errors import RunError
 from recon3d_core.geometry.transforms import make_transform
 from recon3d_core.types import Mesh
@@ -72,7 +71,7 @@ def place(
             turn, offset = _random_pose(half_size_m, rng)
             outline = outlines[index] @ turn[:2, :2].T + center[:2] + offset
             if all(separation_m(outline, other) >= gap_m for other in placed):
-                pose = make_transform(turn, center + (*offset, 0))
+                pose = make_transform(turn, center + np.append(offset, 0.0))
                 found.append((float(np.hypot(*offset)), outline, pose))
                 if len(found) >= crowd:
                     break

@@ -41,29 +41,33 @@ class Material:
     phase: float = 0.0
 
     def albedo(self, points_m: Floats) -> Floats:
-        """Return the reflectance (N, 3) at points (N, 3) of the object's frame."""
-        weight = self._weight(points_m)[:, None]
-        a, b = np.float32(self.color_a), np.float32(self.color_b)
+        """Return the reflectance (3, N) at points (3, N) of the object's frame."""
+        weight = self._weight(points_m)
+        a, b = (np.array(color, np.float32)[:, None] for color in (self.color_a, self.color_b))
         mixed: Floats = a + weight * (b - a)
         return mixed
 
     def _weight(self, points_m: Floats) -> Floats:
+        """Return how much of the second colour is at points (3, N)."""
         scaled = points_m / np.float32(self.scale_m) + np.float32(self.phase)
-        x, y, z = scaled[:, 0], scaled[:, 1], scaled[:, 2]
+        x, y, z = scaled
+        weight: Floats
         if self.pattern == 'checker':
             # Shifted by a part of a cell, or flat faces at 0 flicker between two cells.
             cell = np.floor(scaled + np.float32(0.37)).astype(np.int32)
-            return (cell.sum(1) & 1).astype(np.float32)
-        if self.pattern == 'stripes':
-            return (np.sin(np.float32(np.pi) * z) > 0.2).astype(np.float32)
-        if self.pattern == 'speckle':
-            return np.clip(0.5 + 1.5 * _waves(x * 4, y * 4, z * 4), 0, 1)
-        if self.pattern == 'label':
+            weight = (cell.sum(0) & 1).astype(np.float32)
+        elif self.pattern == 'stripes':
+            weight = (np.sin(np.float32(np.pi) * z) > 0.2).astype(np.float32)
+        elif self.pattern == 'speckle':
+            weight = np.clip(0.5 + 1.5 * _waves(x * 4, y * 4, z * 4), 0, 1)
+        elif self.pattern == 'label':
             band = np.abs(z - np.round(z)) < 0.3
-            return band * np.clip(0.7 + 1.2 * _waves(x * 2, y * 2, z * 5), 0, 1)
-        if self.pattern == 'wood':
-            return _wood(x, y, z)
-        return np.float32(0.15) * (1 + _waves(x, y, z))
+            weight = band * np.clip(0.7 + 1.2 * _waves(x * 2, y * 2, z * 5), 0, 1)
+        elif self.pattern == 'wood':
+            weight = _wood(x, y, z)
+        else:
+            weight = np.float32(0.15) * (1 + _waves(x, y, z))
+        return weight
 
 
 def _waves(x: Floats, y: Floats, z: Floats) -> Floats:
@@ -86,11 +90,14 @@ def _wood(x: Floats, y: Floats, z: Floats) -> Floats:
     return weight
 
 
-def random_material(rng: np.random.Generator, dark: bool = False) -> Material:
+def random_material(
+    rng: np.random.Generator, size_m: float, dark: bool = False
+) -> Material:
     """Return a material for an object.
 
     Args:
         rng: Source of randomness.
+        size_m: Longest edge of the object.
         dark: Take a colour of which depth cameras see little.
     """
     patterns: tuple[Pattern, ...] = ('plain', 'checker', 'stripes', 'speckle', 'label')
@@ -101,6 +108,6 @@ def random_material(rng: np.random.Generator, dark: bool = False) -> Material:
     if dark:
         pattern, first, second = 'plain', bright + int(rng.integers(DARK_COLORS)), bright
     return Material(
-        pattern, PALETTE[first], PALETTE[second], float(rng.uniform(0.02, 0.05)),
+        pattern, PALETTE[first], PALETTE[second], size_m * float(rng.uniform(0.15, 0.3)),
         float(rng.uniform(0, 10)),
     )

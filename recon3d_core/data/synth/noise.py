@@ -14,8 +14,7 @@ import dataclasses
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from recon3d_core.geometry.cameras import Camera, pixel_rays
+from recon3d_core.geometry.cameras import Camera
 
 Floats = NDArray[np.float32]
 
@@ -75,7 +74,8 @@ class DepthNoise:
         step = np.float32(self.strength * self.disparity_step_px * camera.width / 640)
         disparity_m = np.float32(camera.fx * self.baseline_m)
         steps = np.rint(disparity_m / (np.maximum(depth_m, np.float32(1e-3)) * step))
-        return (disparity_m / step) / np.maximum(steps, np.float32(1))
+        quantised: Floats = (disparity_m / step) / np.maximum(steps, np.float32(1))
+        return quantised
 
     def _lost(
         self,
@@ -88,14 +88,14 @@ class DepthNoise:
     ) -> NDArray[np.bool_]:
         """Return where no depth is measured."""
         chance = 0.5 * edge
-        # From 70 degrees on the pattern smears, beyond 85 nothing is left of it.
-        chance = np.maximum(chance, _ramp(cosine, 0.34, 0.09))
+        # From 75 degrees on the pattern smears, beyond 86 nothing is left of it.
+        chance = np.maximum(chance, _ramp(cosine, 0.26, 0.07))
         light = reflected * np.sqrt(cosine) / np.maximum(depth_m, np.float32(0.5))
         chance = np.maximum(chance, np.float32(0.9) * _ramp(light, 0.05, 0.015))
         patchy = rng.random((depth_m.shape[0] // 2 + 1, depth_m.shape[1] // 2 + 1), np.float32)
         draw = cv2.resize(patchy, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
         draw = draw[: depth_m.shape[0], : depth_m.shape[1]]
-        return (draw < self.strength * chance) | self._unlit(camera, depth_m)
+        return np.asarray((draw < self.strength * chance) | self._unlit(camera, depth_m))
 
     def _unlit(self, camera: Camera, depth_m: Floats) -> NDArray[np.bool_]:
         """Return which pixels the projector does not reach.
@@ -111,34 +111,26 @@ class DepthNoise:
         return np.asarray(place < reach - 1.5)
 
 
-def surface_cosine(camera: Camera, normals_camera: Floats) -> Floats:
-    """Return |cos| (H, W) of the angle between normals (H, W, 3) and the pixels' rays."""
-    rays = pixel_rays(camera)
-    dots = np.abs(np.einsum('hwc,hwc->hw', rays, normals_camera))
-    cosine: Floats = dots / np.sqrt(np.einsum('hwc,hwc->hw', rays, rays))
-    return np.clip(cosine, 0, 1)
-
-
 def noisy_rgb(
     rgb: NDArray[np.uint8], strength: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Return a colour image (H, W, 3) with sensor noise of about 2.5 grey values."""
+    """Return a colour image (H, W, 3) with sensor noise of about 2 grey values."""
     if strength <= 0:
         return rgb
     spread = max(1, round(3 * strength))
-    grain = rng.integers(-spread, spread + 1, rgb.shape, np.int8)
-    grain += rng.integers(-spread, spread + 1, (*rgb.shape[:2], 1), np.int8)
-    return np.clip(rgb.astype(np.int16) + grain, 0, 255).astype(np.uint8)
+    grain = rng.integers(0, 2 * spread + 1, rgb.shape, np.uint8)
+    # Saturating arithmetic of OpenCV; numpy would need a wider type.
+    return np.asarray(cv2.subtract(cv2.add(rgb, grain), np.full_like(rgb, spread)))
 
 
 def _ramp(values: Floats, zero_at: float, one_at: float) -> Floats:
     scaled: Floats = (values - np.float32(zero_at)) / np.float32(one_at - zero_at)
-    return np.clip(scaled, 0, 1)
+    return np.asarray(np.clip(scaled, 0, 1))
 
 
 def _axial_sigma(depth_m: Floats, cosine: Floats) -> Floats:
     """Return the standard deviation of z in metres (Nguyen et al. 2012, equations 2 and 3)."""
-    sigma = np.float32(0.0012) + np.float32(0.0019) * (depth_m - np.float32(0.4)) ** 2
+    sigma: Floats = np.float32(0.0012) + np.float32(0.0019) * (depth_m - np.float32(0.4)) ** 2
     steep = cosine < np.float32(0.5)
     angle = np.arccos(cosine[steep])
     z = np.maximum(depth_m[steep], np.float32(0.3))
@@ -173,6 +165,6 @@ def _laterally_shifted(
     shift = np.rint(rng.standard_normal((2, near.size), np.float32) * 0.8 * strength).astype(int)
     y = np.clip(near // width + shift[0], 0, height - 1)
     x = np.clip(near % width + shift[1], 0, width - 1)
-    shifted = depth_m.copy()
+    shifted: Floats = depth_m.copy()
     shifted.ravel()[near] = depth_m[y, x]
     return shifted

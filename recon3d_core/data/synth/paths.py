@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
 from recon3d_core.geometry.transforms import look_at, make_transform
 
 Poses = NDArray[np.float64]

@@ -7,7 +7,6 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
 from recon3d_core import registry
 from recon3d_core.data.synth import catalogue, solids
 from recon3d_core.data.synth.layout import place
@@ -183,7 +182,8 @@ def _objects(
     poses = place(meshes, center_world_m, half_size_m, gap_m, rng, crowd)
     parts, objects = [], {}
     for instance, (category, mesh, pose) in enumerate(zip(categories, meshes, poses), 1):
-        material = random_material(rng, dark=bool(rng.random() < 0.07))
+        size = float(np.ptp(mesh.vertices_m, axis=0).max())
+        material = random_material(rng, size, dark=bool(rng.random() < 0.07))
         mesh = solids.moved(mesh, pose[:3, :3], pose[:3, 3])
         parts.append(Part(mesh, material, pose, instance))
         objects[instance] = object_truth(instance, category, mesh)

@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from skimage import measure
-
 from recon3d_core.types import Mesh
+from skimage import measure
 
 Array = NDArray[np.float64]
 Field = Callable[[Array, Array, Array], Array]
@@ -137,7 +136,7 @@ def blocks(boxes_m: Sequence[tuple[ArrayLike, ArrayLike]]) -> Mesh:
 
 
 def _moved(index: NDArray[np.int64], axis: int) -> NDArray[np.int64]:
-    return index + np.eye(3, dtype=int)[axis]
+    return np.asarray(index + np.eye(3, dtype=int)[axis])
 
 
 def implicit(field: Field, low_m: ArrayLike, high_m: ArrayLike, step_m: float) -> Mesh:
@@ -156,7 +155,7 @@ def implicit(field: Field, low_m: ArrayLike, high_m: ArrayLike, step_m: float) -
     # Samples exactly on the surface would give triangles without area.
     tiny = np.float32(1e-3 * step_m)
     values[np.abs(values) < tiny] = tiny
-    vertices, faces, _, _ = measure.marching_cubes(
+    vertices, faces, _, _ = measure.marching_cubes(  # type: ignore[no-untyped-call]
         values, 0.0, spacing=(step_m,) * 3, gradient_direction='descent'
     )
     return Mesh((vertices + low).astype(np.float32), faces.astype(np.int32))

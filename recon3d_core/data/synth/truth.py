@@ -9,7 +9,6 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 import open3d as o3d
-
 from recon3d_core.geometry.boxes import upright_box
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.types import Mesh
@@ -19,8 +18,8 @@ def ray_scene(mesh: Mesh) -> o3d.t.geometry.RaycastingScene:
     """Return a scene for ray and distance queries that holds one mesh."""
     scene = o3d.t.geometry.RaycastingScene()
     scene.add_triangles(
-        o3d.core.Tensor(np.ascontiguousarray(mesh.vertices_m, np.float32)),
-        o3d.core.Tensor(np.ascontiguousarray(mesh.faces, np.uint32)),
+        o3d.core.Tensor.from_numpy(np.ascontiguousarray(mesh.vertices_m, np.float32)),
+        o3d.core.Tensor.from_numpy(np.ascontiguousarray(mesh.faces, np.uint32)),
     )
     return scene
 
@@ -52,7 +51,7 @@ class ObjectTruth:
         """Return which points (..., 3) are inside the solid."""
         points = np.ascontiguousarray(points_world_m, np.float32)
         # Three rays a point: one alone that grazes an edge may count a face twice.
-        inside = self.scene.compute_occupancy(o3d.core.Tensor(points), nsamples=3).numpy()
+        inside = self.scene.compute_occupancy(o3d.core.Tensor.from_numpy(points), nsamples=3).numpy()
         return np.asarray(inside > 0.5)
 
     def occupancy(self, grid: VoxelGrid) -> NDArray[np.bool_]:
