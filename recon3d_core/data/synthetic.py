@@ -40,12 +40,18 @@ class SyntheticConfig(PluginConfig):
         'auto', 'Path of the camera; `auto` is the usual one of the scene.'
     )
     distance_m: float = option(
-        0.0, 'Distance of the camera from what it circles; 0 = the usual one of the scene.',
-        unit='m', ge=0.0, le=2.2,
+        0.0,
+        'Distance of the camera from what it circles; 0 = the usual one of the scene.',
+        unit='m',
+        ge=0.0,
+        le=2.2,
     )
     height_m: float = option(
-        0.0, 'Height of the camera above what it circles; 0 = the usual one of the scene.',
-        unit='m', ge=0.0, le=2.0,
+        0.0,
+        'Height of the camera above what it circles; 0 = the usual one of the scene.',
+        unit='m',
+        ge=0.0,
+        le=2.0,
     )
     noise: float = option(
         1.0, 'Strength of the errors of colour and depth: 0 = none, 1 = typical.', ge=0.0, le=5.0
@@ -101,8 +107,12 @@ class SyntheticSource(Source):
         self.objects: dict[int, ObjectTruth] = self._scene.objects
         focal = 585.0 * options.width / 640
         self.camera = Camera(
-            options.width, options.height, focal, focal,
-            (options.width - 1) / 2, (options.height - 1) / 2,
+            options.width,
+            options.height,
+            focal,
+            focal,
+            (options.width - 1) / 2,
+            (options.height - 1) / 2,
         )
         self.T_world_camera = self._scene.camera_path(
             options.path, options.frames, options.distance_m, options.height_m
@@ -149,7 +159,10 @@ class SyntheticSource(Source):
             masks=masks,
             labels=labels,
             truth=SceneTruth(
-                self.objects, self._scene.support_height_m, seen.instances, seen.depth_m,
+                self.objects,
+                self._scene.support_height_m,
+                seen.instances,
+                seen.depth_m,
                 exact_pose,
             ),
         )

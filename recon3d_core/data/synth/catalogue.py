@@ -57,22 +57,26 @@ def _torus(rng: np.random.Generator) -> Mesh:
 def _cup(rng: np.random.Generator) -> Mesh:
     top, height = rng.uniform((0.035, 0.08), (0.048, 0.13))
     bottom, wall = top * rng.uniform(0.65, 0.85), 0.003
-    return solids.revolve([
-        (0, 0), (bottom, 0), (top, height), (top - wall, height), (bottom - wall, 0.006),
-        (0, 0.006),
-    ])
+    return solids.revolve(
+        [
+            (0, 0),
+            (bottom, 0),
+            (top, height),
+            (top - wall, height),
+            (bottom - wall, 0.006),
+            (0, 0.006),
+        ]
+    )
 
 
 def _bowl(rng: np.random.Generator) -> Mesh:
     radius, height = rng.uniform((0.06, 0.045), (0.1, 0.075))
     foot, wall = 0.45 * radius, 0.005
     angle = np.linspace(0.0, np.pi / 2, 24)
-    outer = np.stack([
-        foot + (radius - foot) * np.sin(angle), height * (1 - np.cos(angle))
-    ], 1)
-    inner = np.stack([
-        (radius - wall) * np.cos(angle), height - (height - 2 * wall) * np.sin(angle)
-    ], 1)
+    outer = np.stack([foot + (radius - foot) * np.sin(angle), height * (1 - np.cos(angle))], 1)
+    inner = np.stack(
+        [(radius - wall) * np.cos(angle), height - (height - 2 * wall) * np.sin(angle)], 1
+    )
     inner[-1, 0] = 0
     return solids.revolve(np.concatenate([[(0, 0)], outer, inner]))
 
@@ -80,10 +84,17 @@ def _bowl(rng: np.random.Generator) -> Mesh:
 def _plate(rng: np.random.Generator) -> Mesh:
     radius, height = rng.uniform((0.09, 0.022), (0.13, 0.03))
     foot, wall = 0.6 * radius, 0.005
-    return solids.revolve([
-        (0, 0), (foot, 0), (radius, height - 0.004), (radius, height), (radius - wall, height),
-        (foot, wall + 0.003), (0, wall + 0.003),
-    ])
+    return solids.revolve(
+        [
+            (0, 0),
+            (foot, 0),
+            (radius, height - 0.004),
+            (radius, height),
+            (radius - wall, height),
+            (foot, wall + 0.003),
+            (0, wall + 0.003),
+        ]
+    )
 
 
 def _bottle(rng: np.random.Generator) -> Mesh:
@@ -92,25 +103,43 @@ def _bottle(rng: np.random.Generator) -> Mesh:
     fraction = np.linspace(0, 1, 16)
     smooth = fraction * fraction * (3 - 2 * fraction)
     bend = np.stack([radius + (neck - radius) * smooth, shoulder + 0.2 * height * fraction], 1)
-    return solids.revolve(np.concatenate([
-        [(0, 0), (0.9 * radius, 0), (radius, 0.1 * radius)], bend,
-        [(neck, 0.93 * height), (1.2 * neck, 0.93 * height), (1.2 * neck, height), (0, height)],
-    ]))
+    return solids.revolve(
+        np.concatenate(
+            [
+                [(0, 0), (0.9 * radius, 0), (radius, 0.1 * radius)],
+                bend,
+                [
+                    (neck, 0.93 * height),
+                    (1.2 * neck, 0.93 * height),
+                    (1.2 * neck, height),
+                    (0, height),
+                ],
+            ]
+        )
+    )
 
 
 def _can(rng: np.random.Generator) -> Mesh:
     radius, height = rng.uniform((0.03, 0.09), (0.04, 0.14))
     rim = 0.85 * radius
-    return solids.revolve([
-        (0, 0.003), (rim - 0.003, 0.003), (rim, 0), (radius, 0.006), (radius, height - 0.008),
-        (rim, height), (rim - 0.003, height - 0.003), (0, height - 0.003),
-    ])
+    return solids.revolve(
+        [
+            (0, 0.003),
+            (rim - 0.003, 0.003),
+            (rim, 0),
+            (radius, 0.006),
+            (radius, height - 0.008),
+            (rim, height),
+            (rim - 0.003, height - 0.003),
+            (0, height - 0.003),
+        ]
+    )
 
 
 def _vase(rng: np.random.Generator) -> Mesh:
     radius, height = rng.uniform((0.04, 0.15), (0.06, 0.25))
     fraction = np.linspace(0, 1, 40)
-    outer = radius * (0.62 + 0.38 * np.sin(2 * np.pi * fraction ** 0.8 * 0.85))
+    outer = radius * (0.62 + 0.38 * np.sin(2 * np.pi * fraction**0.8 * 0.85))
     z = height * fraction
     inner = np.stack([outer - 0.004, z], 1)[:4:-1]
     floor = [(0, inner[-1, 1])]
@@ -139,12 +168,14 @@ def _mug(rng: np.random.Generator) -> Mesh:
 def _book(rng: np.random.Generator) -> Mesh:
     x, y, z = rng.uniform((0.12, 0.17, 0.025), (0.17, 0.24, 0.05))
     cover, inset = 0.003, 0.004
-    return solids.blocks([
-        ((0, 0, 0), (x, y, cover)),
-        ((0, 0, z - cover), (x, y, z)),
-        ((0, 0, 0), (cover, y, z)),
-        ((0, inset, 0), (x - inset, y - inset, z)),
-    ])
+    return solids.blocks(
+        [
+            ((0, 0, 0), (x, y, cover)),
+            ((0, 0, z - cover), (x, y, z)),
+            ((0, 0, 0), (cover, y, z)),
+            ((0, inset, 0), (x - inset, y - inset, z)),
+        ]
+    )
 
 
 def _carton(rng: np.random.Generator) -> Mesh:
@@ -154,10 +185,14 @@ def _carton(rng: np.random.Generator) -> Mesh:
     def ring(x: float, y: float, z: float) -> list[tuple[float, float, float]]:
         return [(-x, -y, z), (x, -y, z), (x, y, z), (-x, y, z)]
 
-    return solids.loft([
-        ring(half, half, 0), ring(half, half, height), ring(half, ridge, height + roof),
-        ring(half, ridge, height + roof + 0.012),
-    ])
+    return solids.loft(
+        [
+            ring(half, half, 0),
+            ring(half, half, height),
+            ring(half, ridge, height + roof),
+            ring(half, ridge, height + roof + 0.012),
+        ]
+    )
 
 
 def _banana(rng: np.random.Generator) -> Mesh:
@@ -165,7 +200,7 @@ def _banana(rng: np.random.Generator) -> Mesh:
     angle = np.linspace(-bend / 2, bend / 2, 40)
     radius = length / bend
     fraction = np.linspace(-1, 1, 40)
-    radii = thickness * np.maximum((1 - fraction ** 6) * 0.8 + 0.2, 0.2)
+    radii = thickness * np.maximum((1 - fraction**6) * 0.8 + 0.2, 0.2)
     path = radius * np.stack([np.cos(angle), np.sin(angle)], 1)
     return solids.tube(path, radii)
 
@@ -173,11 +208,20 @@ def _banana(rng: np.random.Generator) -> Mesh:
 def _lamp(rng: np.random.Generator) -> Mesh:
     foot, height, shade = rng.uniform((0.055, 0.26, 0.07), (0.075, 0.36, 0.1))
     stem, below, wall = 0.01, 0.6 * height, 0.004
-    return solids.revolve([
-        (0, 0), (foot, 0), (foot, 0.015), (stem, 0.025), (stem, height - 2 * wall),
-        (0.6 * shade - wall, height - 2 * wall), (shade - wall, below), (shade, below),
-        (0.6 * shade, height), (0, height),
-    ])
+    return solids.revolve(
+        [
+            (0, 0),
+            (foot, 0),
+            (foot, 0.015),
+            (stem, 0.025),
+            (stem, height - 2 * wall),
+            (0.6 * shade - wall, height - 2 * wall),
+            (shade - wall, below),
+            (shade, below),
+            (0.6 * shade, height),
+            (0, height),
+        ]
+    )
 
 
 def _chair(rng: np.random.Generator) -> Mesh:
@@ -225,10 +269,16 @@ def _crate(rng: np.random.Generator) -> Mesh:
 def _bin(rng: np.random.Generator) -> Mesh:
     top, height = rng.uniform((0.13, 0.28), (0.17, 0.4))
     wall, bottom = 0.006, 0.8 * top
-    return solids.revolve([
-        (0, 0), (bottom, 0), (top, height), (top - wall, height), (bottom - wall, 0.01),
-        (0, 0.01),
-    ])
+    return solids.revolve(
+        [
+            (0, 0),
+            (bottom, 0),
+            (top, height),
+            (top - wall, height),
+            (bottom - wall, 0.01),
+            (0, 0.01),
+        ]
+    )
 
 
 def _splayed(mesh: Mesh, seat_m: float, spread: float) -> Mesh:

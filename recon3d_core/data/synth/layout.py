@@ -32,9 +32,7 @@ def separation_m(a: Array, b: Array) -> float:
         normals = np.stack([edges[:, 1], -edges[:, 0]], 1)
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
         first, second = normals @ a.T, normals @ b.T
-        gaps = np.maximum(
-            second.min(1) - first.max(1), first.min(1) - second.max(1)
-        )
+        gaps = np.maximum(second.min(1) - first.max(1), first.min(1) - second.max(1))
         gap = max(gap, float(gaps.max()))
     return gap
 
@@ -77,7 +75,8 @@ def place(
                     break
         if not found:
             raise RunError(
-                'the objects do not fit on their surface', f'{len(meshes)} objects',
+                'the objects do not fit on their surface',
+                f'{len(meshes)} objects',
                 fix='Take another seed or a larger surface.',
             )
         _, outline, poses[index] = min(found, key=lambda item: item[0])

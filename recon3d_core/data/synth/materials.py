@@ -14,10 +14,20 @@ Floats = NDArray[np.float32]
 
 # Linear reflectances; the last two are dark, as black plastic and navy cloth are.
 PALETTE: tuple[Color, ...] = (
-    (0.62, 0.07, 0.05), (0.85, 0.42, 0.08), (0.85, 0.68, 0.12), (0.16, 0.42, 0.12),
-    (0.08, 0.32, 0.34), (0.1, 0.22, 0.55), (0.38, 0.14, 0.42), (0.8, 0.78, 0.72),
-    (0.55, 0.52, 0.48), (0.75, 0.45, 0.42), (0.35, 0.6, 0.72), (0.42, 0.24, 0.12),
-    (0.03, 0.03, 0.035), (0.03, 0.04, 0.09),
+    (0.62, 0.07, 0.05),
+    (0.85, 0.42, 0.08),
+    (0.85, 0.68, 0.12),
+    (0.16, 0.42, 0.12),
+    (0.08, 0.32, 0.34),
+    (0.1, 0.22, 0.55),
+    (0.38, 0.14, 0.42),
+    (0.8, 0.78, 0.72),
+    (0.55, 0.52, 0.48),
+    (0.75, 0.45, 0.42),
+    (0.35, 0.6, 0.72),
+    (0.42, 0.24, 0.12),
+    (0.03, 0.03, 0.035),
+    (0.03, 0.04, 0.09),
 )
 DARK_COLORS = 2
 
@@ -90,9 +100,7 @@ def _wood(x: Floats, y: Floats, z: Floats) -> Floats:
     return weight
 
 
-def random_material(
-    rng: np.random.Generator, size_m: float, dark: bool = False
-) -> Material:
+def random_material(rng: np.random.Generator, size_m: float, dark: bool = False) -> Material:
     """Return a material for an object.
 
     Args:
@@ -108,6 +116,9 @@ def random_material(
     if dark:
         pattern, first, second = 'plain', bright + int(rng.integers(DARK_COLORS)), bright
     return Material(
-        pattern, PALETTE[first], PALETTE[second], size_m * float(rng.uniform(0.15, 0.3)),
+        pattern,
+        PALETTE[first],
+        PALETTE[second],
+        size_m * float(rng.uniform(0.15, 0.3)),
         float(rng.uniform(0, 10)),
     )

@@ -104,9 +104,10 @@ class DepthNoise:
         nearer surface to its left that reaches further right there.
         """
         far = np.where(depth_m > 0, depth_m, np.float32(1e3))
-        place = np.arange(camera.width, dtype=np.float32) + np.float32(
-            camera.fx * self.baseline_m
-        ) / far
+        place = (
+            np.arange(camera.width, dtype=np.float32)
+            + np.float32(camera.fx * self.baseline_m) / far
+        )
         reach = np.maximum.accumulate(place, axis=1)
         return np.asarray(place < reach - 1.5)
 

@@ -38,14 +38,12 @@ def orbit(
     angle = start_rad + arc_rad * fraction - (0 if full else arc_rad / 2)
     sway = 0.06 * np.sin(4 * np.pi * fraction)
     height = height_m * (1 + sway)
-    reach = np.sqrt(distance_m ** 2 - height_m ** 2) * (1 - 0.5 * sway)
+    reach = np.sqrt(distance_m**2 - height_m**2) * (1 - 0.5 * sway)
     eyes = center + np.stack([reach * np.cos(angle), reach * np.sin(angle), height], 1)
     return np.stack([look_at(eye, center) for eye in eyes])
 
 
-def drive(
-    waypoints_world_m: Sequence[ArrayLike], target_world_m: ArrayLike, frames: int
-) -> Poses:
+def drive(waypoints_world_m: Sequence[ArrayLike], target_world_m: ArrayLike, frames: int) -> Poses:
     """Drive along way points at constant speed, the camera turned to a target.
 
     Args:

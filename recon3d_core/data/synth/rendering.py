@@ -110,7 +110,7 @@ class Renderer:
         )
         # In bands that fit into the cache, which halves the time.
         for top in range(0, camera.height, self.BAND_ROWS):
-            rows = np.s_[top:top + self.BAND_ROWS]
+            rows = np.s_[top : top + self.BAND_ROWS]
             band = [getattr(seen, field.name)[rows] for field in dataclasses.fields(seen)]
             self._render_band(pixel_rays(camera)[rows], T_world_camera, Rendering(*band))
         return seen
@@ -154,7 +154,7 @@ class Renderer:
         order = np.argsort(part_of, kind='stable')
         starts = np.searchsorted(part_of[order], np.arange(len(self.parts) + 1))
         for index, part in enumerate(self.parts):
-            pixels = order[starts[index]:starts[index + 1]]
+            pixels = order[starts[index] : starts[index + 1]]
             if pixels.size:
                 T_local_world = invert(part.T_world_local).astype(np.float32)
                 local = T_local_world[:3, :3] @ points[:, pixels] + T_local_world[:3, 3:]
@@ -191,7 +191,9 @@ class Renderer:
         # Begin a little above the surface, or it would shade itself.
         rays[:, :3] = (points[:, near] + np.float32(1e-3) * normals[:, near]).T
         rays[:, 3:] = towards[:, near].T
-        hidden = self._scene.test_occlusions(o3d.core.Tensor.from_numpy(rays), tnear=0.0, tfar=1.0).numpy()
+        hidden = self._scene.test_occlusions(
+            o3d.core.Tensor.from_numpy(rays), tnear=0.0, tfar=1.0
+        ).numpy()
         free = (~(hidden & hit[near])).astype(np.float32).reshape(half.shape)
         full = cv2.resize(free, (2 * half.shape[1], 2 * half.shape[0]))
         return np.asarray(full[: size[0], : size[1]]).ravel()

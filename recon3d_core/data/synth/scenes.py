@@ -80,7 +80,8 @@ class Scene:
         distance, height = distance_m or self.distance_m, height_m or self.height_m
         if height >= 0.97 * distance:
             raise SourceError(
-                'the camera cannot be so high', f'height_m = {height:g}',
+                'the camera cannot be so high',
+                f'height_m = {height:g}',
                 f'less than 0.97 of distance_m = {distance:g}',
             )
         arc = np.deg2rad(120) if path == 'arc' else 2 * np.pi
@@ -107,7 +108,9 @@ def build(name: str, seed: int) -> Scene:
         known = ', '.join(['tabletop', *BENCHMARK_SCENES, 'clutter', 'room', 'single_SOLID'])
         solid = ', '.join(sorted((*catalogue.TABLETOP, *catalogue.FURNITURE)))
         raise SourceError(
-            'unknown synthetic scene', repr(name), f'one of {known} (SOLID: {solid})',
+            'unknown synthetic scene',
+            repr(name),
+            f'one of {known} (SOLID: {solid})',
             registry.closest(name, names()),
         )
     if name in BENCHMARK_SCENES:
@@ -146,8 +149,13 @@ def _on_table(
     pose = make_transform(None, (*CENTER, 0))
     table = Part(solids.moved(catalogue.table(TABLE_SIZE_M), None, pose[:3, 3]), wood, pose)
     return Scene(
-        (*parts, table, *_shell(rng)), _lights(), objects, top,
-        np.array((*CENTER, top + 0.05)), distance_m, 0.53 * distance_m,
+        (*parts, table, *_shell(rng)),
+        _lights(),
+        objects,
+        top,
+        np.array((*CENTER, top + 0.05)),
+        distance_m,
+        0.53 * distance_m,
     )
 
 
@@ -163,8 +171,12 @@ def _on_floor(category: str, rng: np.random.Generator) -> Scene:
 def _room(rng: np.random.Generator) -> Scene:
     parts, objects = _objects(ROOM_OBJECTS, (*CENTER, 0.0), (1.1, 1.0), 0.15, rng)
     x, y = CENTER
-    way = ((x - 2.1, y - 2.1, 0.95), (x + 2.6, y - 2.9, 0.95), (x + 2.9, y + 2.9, 0.95),
-           (x - 1.6, y + 2.1, 0.95))
+    way = (
+        (x - 2.1, y - 2.1, 0.95),
+        (x + 2.6, y - 2.9, 0.95),
+        (x + 2.9, y + 2.9, 0.95),
+        (x - 1.6, y + 2.1, 0.95),
+    )
     return Scene(
         (*parts, *_shell(rng)), _lights(), objects, 0.0, np.array((x, y, 0.4)), 2.0, 0.8, way
     )

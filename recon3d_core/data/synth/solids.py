@@ -43,10 +43,12 @@ def loft(rings_m: ArrayLike, closed: bool = False) -> Mesh:
     a = index if closed else index[:-1]
     b = np.roll(index, -1, 0) if closed else index[1:]
     a_next, b_next = np.roll(a, -1, 1), np.roll(b, -1, 1)
-    faces = np.concatenate([
-        np.stack([a, a_next, b_next], -1).reshape(-1, 3),
-        np.stack([a, b_next, b], -1).reshape(-1, 3),
-    ])
+    faces = np.concatenate(
+        [
+            np.stack([a, a_next, b_next], -1).reshape(-1, 3),
+            np.stack([a, b_next, b], -1).reshape(-1, 3),
+        ]
+    )
     corners = np.sort(faces, 1)
     faces = faces[(np.diff(corners, axis=1) > 0).all(1)]
     return Mesh(np.concatenate(vertices).astype(np.float32), faces.astype(np.int32))
@@ -109,8 +111,10 @@ def blocks(boxes_m: Sequence[tuple[ArrayLike, ArrayLike]]) -> Mesh:
     filled = np.zeros([len(axis) + 1 for axis in planes], bool)
     for low, high in corners:
         span = [
-            slice(int(np.searchsorted(planes[k], low[k])) + 1,
-                  int(np.searchsorted(planes[k], high[k])) + 1)
+            slice(
+                int(np.searchsorted(planes[k], low[k])) + 1,
+                int(np.searchsorted(planes[k], high[k])) + 1,
+            )
             for k in range(3)
         ]
         filled[tuple(span)] = True
@@ -123,8 +127,9 @@ def blocks(boxes_m: Sequence[tuple[ArrayLike, ArrayLike]]) -> Mesh:
             cell = np.argwhere(step == sign)
             # The difference of cells c and c + 1 lies on plane c; the others start one lower.
             corner = cell - np.eye(3, dtype=int)[u] - np.eye(3, dtype=int)[v]
-            square = np.stack([corner, _moved(corner, u), _moved(_moved(corner, u), v),
-                               _moved(corner, v)], 1)
+            square = np.stack(
+                [corner, _moved(corner, u), _moved(_moved(corner, u), v), _moved(corner, v)], 1
+            )
             quads.append(square[:, ::-1] if sign > 0 else square)
     index = np.ravel_multi_index(np.moveaxis(np.concatenate(quads), -1, 0), shape)
     used, faces = np.unique(

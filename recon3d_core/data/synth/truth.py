@@ -51,7 +51,9 @@ class ObjectTruth:
         """Return which points (..., 3) are inside the solid."""
         points = np.ascontiguousarray(points_world_m, np.float32)
         # Three rays a point: one alone that grazes an edge may count a face twice.
-        inside = self.scene.compute_occupancy(o3d.core.Tensor.from_numpy(points), nsamples=3).numpy()
+        inside = self.scene.compute_occupancy(
+            o3d.core.Tensor.from_numpy(points), nsamples=3
+        ).numpy()
         return np.asarray(inside > 0.5)
 
     def occupancy(self, grid: VoxelGrid) -> NDArray[np.bool_]:
