@@ -132,7 +132,7 @@ class Camera:
         return normalised * (self.fx, self.fy) + (self.cx, self.cy)
 
     def unproject(
-        self, pixels: NDArray[np.floating], depth_m: NDArray[np.floating]
+        self, pixels: NDArray[Any], depth_m: NDArray[np.floating]
     ) -> NDArray[np.float64]:
         """Return the points (..., 3) in the camera's frame of pixels (..., 2) at depths (...).
 
