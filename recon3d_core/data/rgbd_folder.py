@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import logging
 from pathlib import Path
 import re
 from typing import Literal
@@ -19,6 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.config import option, PluginConfig
+from recon3d_core.data.color_alignment import ColorAlignment, estimate_color_alignment
 from recon3d_core.data.compressed import decode_compressed_color, decode_png_depth
 from recon3d_core.data.encodings import to_depth_m
 from recon3d_core.data.recorded import RecordedConfig, RecordedSource
@@ -28,8 +30,11 @@ from recon3d_core.geometry.cameras import Camera
 from recon3d_core.geometry.transforms import quaternion_from_rotation, rotation_from_quaternion
 from recon3d_core.types import Frame
 
+logger = logging.getLogger(__name__)
+
 INTRINSICS = 'camera-intrinsics.txt'
 GRAVITY = 'gravity-direction.txt'
+_ALIGNED_FRAMES = 12
 _NAME = re.compile(r'(frame-\d+)\.(color|depth|pose)\.(jpg|jpeg|png|txt)')
 _LAYOUT = f'frame-*.color.jpg, frame-*.depth.png, frame-*.pose.txt and {INTRINSICS}'
 
@@ -50,6 +55,9 @@ class RgbdFolderConfig(RecordedConfig):
     intrinsics_of: Literal['auto', 'depth', 'color'] = option(
         'auto', 'Which images the intrinsics are of, where sizes differ; `auto` takes those whose '
         'middle is nearest to the principal point.',
+    )
+    align_color: bool = option(
+        True, 'Whether colour that was not registered to depth is aligned by the edges of both.'
     )
     color: bool = option(True, 'Whether the colour images are read.')
     depth: bool = option(True, 'Whether the depth images are read.')
@@ -132,6 +140,7 @@ class RgbdFolderSource(RecordedSource):
             raise SourceError(f'no frames in {uri}', None, _LAYOUT)
         self._K = read_intrinsics(self.folder / INTRINSICS)
         self._gravity = self._read_gravity()
+        self._alignment: ColorAlignment | None = None
         names = sorted(self._files)
         self._names = [names[index] for index in self.config.selected(len(names))]
         self._first = self.config.start
@@ -148,12 +157,36 @@ class RgbdFolderSource(RecordedSource):
 
     def read(self) -> Iterator[Frame | FrameError]:
         """Yield the frames in order of their names."""
+        if self.config.align_color and self._alignment is None:
+            self._alignment = self._estimate_alignment()
         for index, name in enumerate(self._names):
             position = self._first + index * self.config.stride
             try:
                 yield self._frame(name, round(position * 1e9 / self.config.rate_hz))
             except FrameError as error:
                 yield error
+
+    def _estimate_alignment(self) -> ColorAlignment:
+        """Return where colour lies, from some frames of all of the folder."""
+        if not (self.config.color and self.config.depth):
+            return ColorAlignment()
+        names = sorted(self._files)
+        pairs = []
+        for name in names[:: max(1, len(names) // _ALIGNED_FRAMES)]:
+            try:
+                rgb, depth_m = self._images(name)
+            except FrameError:
+                continue
+            if rgb is not None and depth_m is not None and rgb.shape[:2] == depth_m.shape:
+                pairs.append((rgb, depth_m))
+        alignment = estimate_color_alignment(pairs)
+        if not alignment.trivial:
+            logger.info(
+                '%s: colour is not registered to depth; zoomed by %.3f and shifted by %.1f, %.1f '
+                'pixels; source.align_color=false leaves it',
+                self.uri, alignment.zoom, *alignment.shift_px,
+            )
+        return alignment
 
     def _read_gravity(self) -> NDArray[np.float64] | None:
         path = self.folder / GRAVITY
@@ -174,18 +207,26 @@ class RgbdFolderSource(RecordedSource):
         pose = None
         if self.config.require_pose or 'pose' in files:
             pose = read_pose(files.get('pose', self.folder / f'{name}.pose.txt'))
+        rgb, depth_m = self._images(name)
+        if rgb is None and depth_m is None:
+            raise FrameError('no_image', f'{name} has neither colour nor depth')
+        if rgb is not None and self._alignment is not None:
+            rgb = self._alignment.apply(rgb)
+        rgb, camera = self._common_camera(rgb, depth_m)
+        return Frame(
+            stamp_ns, camera, rgb, depth_m, pose, gravity_world=self._gravity
+        ).checked()
+
+    def _images(self, name: str) -> tuple[NDArray[np.uint8] | None, NDArray[np.float32] | None]:
+        """Return the colour and the depth of a frame as they are in the files."""
+        files = self._files[name]
         rgb = depth_m = None
         if self.config.color and 'color' in files:
             rgb = decode_compressed_color('', _read_bytes(files['color'], 'bad_color'))
         if self.config.depth and 'depth' in files:
             pixels = decode_png_depth(_read_bytes(files['depth'], 'bad_depth'))
             depth_m = to_depth_m(pixels, '16UC1', self.config.depth_scale)
-        if rgb is None and depth_m is None:
-            raise FrameError('no_image', f'{name} has neither colour nor depth')
-        rgb, camera = self._common_camera(rgb, depth_m)
-        return Frame(
-            stamp_ns, camera, rgb, depth_m, pose, gravity_world=self._gravity
-        ).checked()
+        return rgb, depth_m
 
     def _common_camera(
         self, rgb: NDArray[np.uint8] | None, depth_m: NDArray[np.float32] | None

@@ -94,7 +94,7 @@ class ObjectState:
         if 'depth' not in self.reconstructor.needs or len(self.points_world_m) < 10:
             if len(self.waiting) < options.min_views:
                 return None
-            return initial_grid_from_views(self.waiting)
+            return initial_grid_from_views(self.waiting, options.resolution, self.support)
         axes = frame_from_normal(self.support.normal_world if self.support else up)
         points = self.points_world_m
         low, high = np.percentile(points, [1, 99], axis=0)

@@ -16,7 +16,6 @@ from recon3d_core.tracking.evidence import Look, look_at, Surface
 from recon3d_core.types import Detection, Detections, Frame, Plane
 from scipy.optimize import linear_sum_assignment
 
-
 _SETTLED = 3  # hits after which a track's extent is trusted
 _STRANGE = 5  # strange detections in a row that are believed after all
 
