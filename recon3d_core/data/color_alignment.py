@@ -81,7 +81,7 @@ def estimate_color_alignment(
     if len(edges) < 3:
         return ColorAlignment()
     identity = _score(edges, 1.0, 0.0, 0.0)
-    coarse = [e for e in edges[:: max(1, len(edges) // 6)]]
+    coarse = edges[:: max(1, len(edges) // 6)]
     starts = ((z, x, y) for z in _ZOOMS for x in _SHIFTS for y in _SHIFTS)
     best = max(starts, key=lambda p: _score(coarse, *p))
     scale = np.array([0.01, 2.0, 2.0])  # so that the simplex is about as long every way
