@@ -30,7 +30,7 @@ class VisualHullConfig(PluginConfig):
     """Options of `visual_hull`."""
 
     hit_probability: float = option(
-        0.6, 'Probability that a voxel is inside, after one view that has it in the mask.',
+        0.52, 'Probability that a voxel is inside, after one view that has it in the mask.',
         ge=0.5, le=0.99, live=True,
     )
     miss_probability: float = option(

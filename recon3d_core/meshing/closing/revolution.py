@@ -10,7 +10,8 @@ from recon3d_core.meshing.closing.known import Known
 from recon3d_core.meshing.closing.prior import Prior, surface_points
 
 MAX_RESIDUAL = 0.25
-MAX_MIXED = 0.25
+MAX_MIXED = 0.45
+MAX_SPREAD_VOXELS = 1.0
 MIN_POINTS = 60
 BINS_PER_VOXEL = 2
 SKIN_VOXELS = 1.5
@@ -58,11 +59,50 @@ def fit_axis(points: NDArray[np.float64], normals: NDArray[np.float64]) -> Axis 
     return Axis(center, float(np.median(distance / np.maximum(radius, 1))))
 
 
+def refine_axis(
+    axis: Axis, points: NDArray[np.float64], normals: NDArray[np.float64]
+) -> tuple[Axis, float]:
+    """Move an axis so that the surface has one radius per level and side of the wall.
+
+    Normals alone are biased where the surface turns away from the camera.
+
+    Args:
+        axis: Where to start.
+        points: (n, 3) surface points, voxel indices.
+        normals: (n, 3) unit normals.
+
+    Returns:
+        The axis, and the median deviation of the radii, in voxels.
+    """
+    steep = np.linalg.norm(normals[:, :2], axis=1) > 0.5
+    points, normals = points[steep], normals[steep, :2]
+    center = axis.center_voxels
+    outer = ((points[:, :2] - center) * normals).sum(1) > 0
+    _, group = np.unique(np.rint(points[:, 2] / 2) * 2 + outer, return_inverse=True)
+    weight = np.ones(len(points))
+    deviation = weight
+    for _ in range(6):
+        arm = points[:, :2] - center
+        radius = np.maximum(np.linalg.norm(arm, axis=1), 0.5)
+        arm /= radius[:, None]
+        total = np.bincount(group, weight)
+        deviation = radius - (np.bincount(group, weight * radius) / total)[group]
+        slope = arm - np.stack([np.bincount(group, weight * arm[:, k]) / total for k in (0, 1)],
+                               1)[group]
+        weight = 1 / (1 + (deviation / max(2 * np.median(np.abs(deviation)), 0.3)) ** 2)
+        matrix = np.einsum('n,ni,nj->ij', weight, slope, slope) + 1e-3 * len(points) * np.eye(2)
+        center = center + np.linalg.solve(matrix, (weight * deviation) @ slope)
+    return Axis(center, axis.residual), float(np.median(np.abs(deviation)))
+
+
 def complete_by_revolution(known: Known) -> Prior | None:
     """Return what revolution tells of the unseen voxels; None where it does not fit."""
     points, normals = surface_points(known)
     axis = fit_axis(points, normals)
     if axis is None or axis.residual > MAX_RESIDUAL:
+        return None
+    axis, spread = refine_axis(axis, points, normals)
+    if spread > MAX_SPREAD_VOXELS:
         return None
     nx, ny, nz = known.grid.shape
     x = np.arange(nx)[:, None] - axis.center_voxels[0]
