@@ -34,8 +34,8 @@ pytest: setup  ## Tests only; PYTEST_ARGS='-m "not slow"' for the quick ones
 demo: setup  ## Node and player on a synthetic table, results in out/demo; SOURCE=... for others
 	$(PY) -m recon3d_ros.demo $(if $(SOURCE),'$(SOURCE)')
 
-bench: setup  ## Measure and compare; prints tables, writes out/bench/*.json
-	$(PY) -m benchmarks $(BENCH_ARGS)
+bench: setup  ## Measure and compare into out/bench/; BENCH='mapping node' for some
+	$(PY) scripts/run_benchmarks.py $(BENCH)
 
 docs: setup  ## Write the generated pages of docs/
 	$(PY) scripts/generate_docs.py
