@@ -55,6 +55,9 @@ class NodeConfig(Options):
     )
     use_depth: bool = option(True, 'Whether depth images are subscribed to.')
     use_color: bool = option(True, 'Whether colour images are subscribed to.')
+    use_masks: bool = option(
+        False, 'Whether <cam>/mask is subscribed to: object masks, one number per object.'
+    )
     rectified: bool = option(
         False, 'Whether the images are rectified, so that P of camera_info holds and not K and D.'
     )
@@ -95,6 +98,12 @@ class NodeConfig(Options):
             section = values.get('pose_source', {})
             values['pose_source'] = config.resolve_section('pose_source', section, 'tf')
         return values
+
+    @pydantic.model_validator(mode='after')
+    def _something_to_see(self) -> NodeConfig:
+        if not (self.use_color or self.use_depth or self.use_masks):
+            raise ValueError('at least one of use_color, use_depth, use_masks must be true')
+        return self
 
     @pydantic.field_validator('cameras')
     @classmethod

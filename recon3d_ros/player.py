@@ -29,6 +29,7 @@ from recon3d_core.types import Frame
 from recon3d_ros.conversions.camera_info import info_from_camera
 from recon3d_ros.conversions.headers import make_header
 from recon3d_ros.conversions.images import (
+    byte_array,
     compressed_from_color,
     compressed_from_depth,
     image_from_color,
@@ -48,6 +49,7 @@ _AHEAD = 16
 """Frames that are decoded before their time, about 25 MB at 640x480."""
 _QOS = QoSProfile(depth=10)
 _LOOP_PAUSE_NS = 100_000_000
+_LATE_S = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +144,17 @@ def ahead(frames: Iterator[Any], size: int = _AHEAD) -> Iterator[Any]:
         thread.join(5.0)
 
 
+def _mask_image(frame: Frame) -> Image:
+    """Return a frame's object masks as one image of object numbers."""
+    numbers = np.zeros((frame.camera.height, frame.camera.width), np.uint16)
+    for instance, mask in (frame.masks or {}).items():
+        numbers[mask] = instance
+    message = Image(height=numbers.shape[0], width=numbers.shape[1], encoding='mono16')
+    message.step = 2 * message.width
+    message.data = byte_array(numbers.astype('<u2'))
+    return message
+
+
 class CameraTopics:
     """The publishers of one camera, and its frames as messages."""
 
@@ -155,6 +168,7 @@ class CameraTopics:
         make = node.create_publisher
         self.image = make(image, f'{camera}/image{suffixes[0]}', _QOS)
         self.depth = make(image, f'{camera}/depth{suffixes[1]}', _QOS)
+        self.mask = make(Image, f'{camera}/mask', _QOS)
         self.info = make(CameraInfo, f'{camera}/camera_info', _QOS)
         self.pose: Any = None
         if self._kind == 'tf':
@@ -177,6 +191,8 @@ class CameraTopics:
         if frame.depth_m is not None:
             make_depth = compressed_from_depth if packed else image_from_depth
             found.append((self.depth, make_depth(frame.depth_m)))
+        if frame.masks is not None:
+            found.append((self.mask, _mask_image(frame)))
         return found
 
     def _pose_message(self, T_map_camera: np.ndarray) -> Any:
@@ -307,6 +323,9 @@ class Player:
     def _sleep_until(self, passed_ns: int) -> bool:
         """Wait until a time after the beginning; False where playing was stopped."""
         left_s = self._begin_s + passed_ns / 1e9 - time.monotonic()
+        if left_s < -_LATE_S:  # decoding cannot keep up: stamps tell when frames really went out
+            self._begin_s -= left_s
+            self._begin_ns -= int(left_s * 1e9)
         return not (self._stop.wait(left_s) if left_s > 0 else self._stop.is_set())
 
 

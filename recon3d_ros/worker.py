@@ -15,10 +15,11 @@ import numpy as np
 from recon3d_core.errors import FrameError
 from recon3d_core.types import Frame, SceneUpdate
 from recon3d_ros.diagnostics import Statistics, ThrottledLog
-from recon3d_ros.inputs import CameraInput, RawFrame, take_oldest
+from recon3d_ros.inputs import CameraInput, take_oldest
 from recon3d_ros.outputs import Outputs
 from recon3d_ros.parameters import NodeConfig
 from recon3d_ros.pose_sources.base import PoseSource
+from recon3d_ros.raw_frame import RawFrame
 from recon3d_ros.sinks.base import Snapshot
 
 _BACK_NS = 1_000_000_000
