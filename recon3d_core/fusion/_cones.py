@@ -36,7 +36,9 @@ def box_from_views(views: Sequence[View], support: Plane | None = None) -> Voxel
     distance = ((center - origins) * directions).sum(1)
     if (distance <= 0).any():
         raise InputError(
-            'volume from masks', 'rays that meet behind a camera', 'masks of one object',
+            'volume from masks',
+            'rays that meet behind a camera',
+            'masks of one object',
             'Check the poses and the masks.',
         )
     edge = 1.5 * float((distance * widths).max())
@@ -69,7 +71,9 @@ def _meeting_point(
     if np.linalg.eigvalsh(matrix)[0] < MIN_SPREAD:
         if support is None:
             raise InputError(
-                'volume from masks', 'views from one direction', 'views from several places',
+                'volume from masks',
+                'views from one direction',
+                'views from several places',
                 'Move the camera, or give the support plane.',
             )
         normal = support.normal_world

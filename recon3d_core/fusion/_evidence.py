@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import cv2
 import numpy as np
@@ -95,7 +96,7 @@ def _leaks(
     return mask & (reach > 0) & (depth > reach + 0.5 * jump_m)
 
 
-def _append(image: NDArray, value: float) -> NDArray:
+def _append(image: NDArray[Any], value: float) -> NDArray[Any]:
     return np.append(image.ravel(), image.dtype.type(value))
 
 

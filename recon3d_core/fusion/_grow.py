@@ -56,7 +56,7 @@ def _points_grid_m(grid: VoxelGrid, view: View) -> NDArray[np.float64]:
     rows, columns = np.nonzero(mask & (depth > 0))
     step = max(1, -(-len(rows) // MAX_POINTS))
     rows, columns = rows[::step], columns[::step]
-    pixels = np.stack([columns + part[1].start, rows + part[0].start], -1)
+    pixels = np.stack([columns + part[1].start, rows + part[0].start], -1).astype(np.float64)
     points = view.frame.camera.unproject(pixels, depth[rows, columns])
     T_grid_camera = invert(grid.T_world_grid) @ pose_of(view)
     grid_points: NDArray[np.float64] = apply(T_grid_camera, points).astype(np.float64)

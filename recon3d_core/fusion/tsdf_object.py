@@ -25,29 +25,46 @@ class TsdfObjectConfig(PluginConfig):
     """Options of `tsdf_object`."""
 
     truncation_voxels: float = option(
-        4.0, 'Distance from a surface up to which voxels are updated, in voxels.', ge=1.5, le=16.0,
+        4.0,
+        'Distance from a surface up to which voxels are updated, in voxels.',
+        ge=1.5,
+        le=16.0,
         live=True,
     )
     min_truncation_m: float = option(
-        0.012, 'Smallest truncation; a few times the noise of the depth.', unit='m', ge=0.001,
-        le=0.2, live=True,
+        0.012,
+        'Smallest truncation; a few times the noise of the depth.',
+        unit='m',
+        ge=0.001,
+        le=0.2,
+        live=True,
     )
     max_weight: float = option(
         30.0, 'Weight at which the running means stop to slow down.', ge=1.0, le=1000.0, live=True
     )
     hole_vote: float = option(
-        0.15, 'Vote for free space of a pixel outside of the mask without depth.', ge=0.0, le=1.0,
+        0.15,
+        'Vote for free space of a pixel outside of the mask without depth.',
+        ge=0.0,
+        le=1.0,
         live=True,
     )
     background_vote: float = option(
         0.4, 'Vote for free space of a surface outside of the mask.', ge=0.0, le=1.0, live=True
     )
     min_weight: float = option(
-        0.03, 'Weight below which a distance counts as not measured; a pixel weighs up to 1.', ge=0.0, le=10.0, live=True,
+        0.03,
+        'Weight below which a distance counts as not measured; a pixel weighs up to 1.',
+        ge=0.0,
+        le=10.0,
+        live=True,
     )
     free_ratio: float = option(
-        1.5, 'A voxel is free when its votes for free exceed this many times those of the surface.',
-        ge=0.1, le=10.0, live=True,
+        1.5,
+        'A voxel is free when its votes for free exceed this many times those of the surface.',
+        ge=0.1,
+        le=10.0,
+        live=True,
     )
     max_voxels_per_axis: int = option(
         128, 'Bound of the grid when it grows with the object.', ge=16, le=256, live=True
@@ -94,7 +111,8 @@ class TsdfObjectReconstructor(Reconstructor):
 
     def truncation_m(self, grid: VoxelGrid) -> float:
         """Return the truncation distance on a grid, metres."""
-        return max(self.config.truncation_voxels * grid.voxel_size_m, self.config.min_truncation_m)
+        voxels = float(self.config.truncation_voxels)
+        return max(voxels * grid.voxel_size_m, float(self.config.min_truncation_m))
 
     def observe(self, state: TsdfState, view: View) -> TsdfState:
         """Return the state after one view more; the given one is changed.
@@ -217,4 +235,5 @@ class TsdfObjectReconstructor(Reconstructor):
             return None
         rounded = np.clip(state.color + 0.5, 0, 255).astype(np.uint8)
         rounded[state.color_weight == 0] = 0
-        return rounded.reshape((*state.grid.shape, 3))
+        colors: NDArray[np.uint8] = rounded.reshape((*state.grid.shape, 3))
+        return colors

@@ -30,19 +30,28 @@ class VisualHullConfig(PluginConfig):
     """Options of `visual_hull`."""
 
     hit_probability: float = option(
-        0.52, 'Probability that a voxel is inside, after one view that has it in the mask.',
-        ge=0.5, le=0.99, live=True,
+        0.52,
+        'Probability that a voxel is inside, after one view that has it in the mask.',
+        ge=0.5,
+        le=0.99,
+        live=True,
     )
     miss_probability: float = option(
-        0.1, 'Probability that a voxel is inside, after one view that has it outside.',
-        ge=0.01, le=0.5, live=True,
+        0.1,
+        'Probability that a voxel is inside, after one view that has it outside.',
+        ge=0.01,
+        le=0.5,
+        live=True,
     )
     max_log_odds: float = option(
-        6.0, 'Bound of a voxel\'s log-odds, so that later views can change it.', ge=1.0, le=50.0,
+        6.0,
+        "Bound of a voxel's log-odds, so that later views can change it.",
+        ge=1.0,
+        le=50.0,
         live=True,
     )
     blur_px: float = option(
-        0.8, 'Softness of the masks\' borders.', unit='px', ge=0.0, le=20.0, live=True
+        0.8, "Softness of the masks' borders.", unit='px', ge=0.0, le=20.0, live=True
     )
 
 
@@ -137,7 +146,9 @@ def initial_grid_from_views(
     usable = [view for view in views if view.mask.any()]
     if len(usable) < 2:
         raise InputError(
-            'volume from masks', f'{len(usable)} views with a mask', 'at least 2',
+            'volume from masks',
+            f'{len(usable)} views with a mask',
+            'at least 2',
             'Wait for more views.',
         )
     rough = box_from_views(usable, support)
@@ -153,20 +164,24 @@ def initial_grid_from_views(
             inside &= support.height_m(grid.centers_world_m()) > -voxel
         if not inside.any():
             raise InputError(
-                'volume from masks', 'cones that do not meet', 'masks of one object',
+                'volume from masks',
+                'cones that do not meet',
+                'masks of one object',
                 'Check the poses and the masks.',
             )
         rough = _cropped(grid, inside)
-    return _with_voxel(rough, float(rough.extent_m.max()) / (resolution - 2 * MARGIN_VOXELS),
-                       MARGIN_VOXELS)
+    return _with_voxel(
+        rough, float(rough.extent_m.max()) / (resolution - 2 * MARGIN_VOXELS), MARGIN_VOXELS
+    )
 
 
 def _with_voxel(grid: VoxelGrid, voxel_size_m: float, margin: int = 0) -> VoxelGrid:
     """Return a grid of the same place with other voxels and a margin of some of them."""
     count = np.maximum(np.ceil(grid.extent_m / voxel_size_m - 1e-6), 1).astype(int)
     nx, ny, nz = count.tolist()
-    return VoxelGrid(grid.T_world_grid, voxel_size_m, (nx, ny, nz)).padded([margin] * 3,
-                                                                           [margin] * 3)
+    return VoxelGrid(grid.T_world_grid, voxel_size_m, (nx, ny, nz)).padded(
+        [margin] * 3, [margin] * 3
+    )
 
 
 def _cropped(grid: VoxelGrid, inside: NDArray[np.bool_]) -> VoxelGrid:

@@ -17,7 +17,12 @@ from recon3d_core.errors import InputError
 from recon3d_core.interfaces import Mesher
 from recon3d_core.meshing.checks import is_watertight, volume_m3
 from recon3d_core.meshing.closing.envelope import fill_unseen, slice_hulls
-from recon3d_core.meshing.closing.known import gather_known, Known, solid_parts
+from recon3d_core.meshing.closing.known import (
+    gather_known,
+    Known,
+    solid_parts,
+    without_cavities,
+)
 from recon3d_core.meshing.closing.mirror import complete_by_mirror
 from recon3d_core.meshing.closing.prior import Prior
 from recon3d_core.meshing.closing.revolution import complete_by_revolution
@@ -42,12 +47,18 @@ class ClosedMesherConfig(PluginConfig):
         True, 'Whether mirror symmetry about an upright plane is used.', live=True
     )
     fill_probability: float = option(
-        0.65, 'Probability of being inside of voxels below or between seen parts.', ge=0.5, le=1.0,
+        0.65,
+        'Probability of being inside of voxels below or between seen parts.',
+        ge=0.5,
+        le=1.0,
         live=True,
     )
     unknown_probability: float = option(
-        0.2, 'Probability of being inside of unseen voxels that nothing calls solid.', ge=0.0,
-        le=0.5, live=True,
+        0.2,
+        'Probability of being inside of unseen voxels that nothing calls solid.',
+        ge=0.0,
+        le=0.5,
+        live=True,
     )
 
 
@@ -121,7 +132,7 @@ class ClosedMesher(Mesher):
             sdf = np.where(prior.says, prior.sdf_m, sdf)
             sure = sure | prior.says
         filled = fill_unseen(solid, empty, known.lowest)
-        filled = solid_parts(ndimage.binary_fill_holes(filled))
+        filled = solid_parts(without_cavities(filled))
         voxel = known.grid.voxel_size_m
         field = smooth_field(filled, voxel)
         mixed = sure & (np.abs(sdf) < 3 * voxel) & (filled == (sdf <= 0))

@@ -28,8 +28,9 @@ def below_solid(solid: NDArray[np.bool_], free: NDArray[np.bool_]) -> NDArray[np
     return result
 
 
-def _latest(levels: NDArray) -> NDArray:
-    return np.minimum.accumulate(levels[:, :, ::-1], axis=2)[:, :, ::-1]
+def _latest(levels: NDArray[np.integer]) -> NDArray[np.integer]:
+    latest: NDArray[np.integer] = np.minimum.accumulate(levels[:, :, ::-1], axis=2)
+    return latest[:, :, ::-1]
 
 
 def slice_hulls(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -74,10 +75,10 @@ def without_lip(solid: NDArray[np.bool_], lowest: int) -> NDArray[np.bool_]:
         solid: (nx, ny, nz), z up.
         lowest: Lowest level of the object; the brim is there or one level higher.
     """
-    above = solid[:, :, lowest + LIP_VOXELS:lowest + LIP_VOXELS + 2].any(2)
+    above = solid[:, :, lowest + LIP_VOXELS : lowest + LIP_VOXELS + 2].any(2)
     if not above.any():
         return solid
     allowed = ndimage.binary_dilation(above, np.ones((3, 3), bool))
     result = solid.copy()
-    result[:, :, :lowest + LIP_VOXELS] &= allowed[..., None]
+    result[:, :, : lowest + LIP_VOXELS] &= allowed[..., None]
     return result

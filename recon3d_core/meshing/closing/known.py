@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,17 +55,25 @@ def gather_known(shape: Shape, support: Plane | None) -> Known | None:
         shape: What was fused; it has `sdf_m` and `observed`.
         support: Plane that the object stands on, or None: then the grid's z axis is up.
     """
-    if support is not None and np.arccos(
-        np.clip(shape.grid.T_world_grid[:3, 2] @ support.normal_world, -1, 1)
-    ) > MAX_TILT_RAD:
+    assert shape.sdf_m is not None
+    assert shape.observed is not None
+    if (
+        support is not None
+        and np.arccos(np.clip(shape.grid.T_world_grid[:3, 2] @ support.normal_world, -1, 1))
+        > MAX_TILT_RAD
+    ):
         shape = resampled(shape, frame_from_normal(support.normal_world))
+        assert shape.sdf_m is not None
+        assert shape.observed is not None
     inside = solid_parts(shape.observed & (shape.sdf_m <= 0))
     if not inside.any():
         return None
     stands = support is not None and _reaches(shape.grid, inside, support)
     shape, inside = _cropped(shape, inside, support if stands else None)
+    assert shape.sdf_m is not None
+    assert shape.observed is not None
     grid = shape.grid
-    height = support.height_m(grid.centers_world_m()) if stands and support else None
+    height = heights_m(grid, support) if stands and support else None
     if height is None:
         lowest = int(inside.any((0, 1)).argmax())
     else:
@@ -90,6 +99,24 @@ def solid_parts(solid: NDArray[np.bool_], min_part: float = MIN_PART) -> NDArray
     return kept
 
 
+def without_cavities(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a solid with the hollows filled that have no way out of the grid."""
+    labels, count = ndimage.label(np.pad(~solid, 1, constant_values=True))
+    if count <= 1:
+        return solid
+    filled: NDArray[np.bool_] = labels[1:-1, 1:-1, 1:-1] != labels[0, 0, 0]
+    return filled
+
+
+def heights_m(grid: VoxelGrid, support: Plane) -> NDArray[np.float32]:
+    """Return how high each voxel's centre (nx, ny, nz) is above a plane."""
+    slope = support.normal_world @ grid.T_world_grid[:3, :3] * grid.voxel_size_m
+    start = support.normal_world @ grid.T_world_grid[:3, 3] + support.offset_m
+    x, y, z = (slope[k] * (np.arange(n) + 0.5) for k, n in enumerate(grid.shape))
+    heights = x[:, None, None] + y[None, :, None] + (z + start)[None, None, :]
+    return heights.astype(np.float32)
+
+
 def _reaches(grid: VoxelGrid, inside: NDArray[np.bool_], support: Plane) -> bool:
     """Return whether the object stands on the plane, rather than on something that does."""
     points = apply(grid.T_world_grid, (np.argwhere(inside) + 0.5) * grid.voxel_size_m)
@@ -113,7 +140,7 @@ def _cropped(
         low[2] -= max(0, int(np.ceil(lowest / shape.grid.voxel_size_m)))
     grid = shape.grid.padded(-low, high - np.array(shape.grid.shape))
 
-    def cut(values: NDArray | None, fill: float = 0) -> NDArray | None:
+    def cut(values: Any, fill: float = 0) -> Any:
         return None if values is None else _window(values, low, high, fill)
 
     cropped = dataclasses.replace(
@@ -129,8 +156,8 @@ def _cropped(
 
 
 def _window(
-    values: NDArray, low: NDArray[np.int64], high: NDArray[np.int64], fill: float
-) -> NDArray:
+    values: NDArray[Any], low: NDArray[np.int64], high: NDArray[np.int64], fill: float
+) -> NDArray[Any]:
     """Return `values[low:high]`, with a fill value beyond the array's ends."""
     size = np.array(values.shape[:3])
     result = np.full((*(high - low), *values.shape[3:]), fill, values.dtype)
@@ -147,6 +174,8 @@ def resampled(shape: Shape, rotation: Array) -> Shape:
         shape: What was fused; it has `sdf_m` and `observed`.
         rotation: (3, 3) axes of the new grid in the world.
     """
+    assert shape.sdf_m is not None
+    assert shape.observed is not None
     voxel = shape.grid.voxel_size_m
     index = np.argwhere(shape.observed)
     if not len(index):
@@ -161,7 +190,7 @@ def resampled(shape: Shape, rotation: Array) -> Shape:
     places = apply(shape.grid.T_grid_world, grid.centers_world_m()) / np.float32(voxel)
     places = np.moveaxis(places - np.float32(0.5), -1, 0)
 
-    def linear(values: NDArray) -> NDArray[np.float32]:
+    def linear(values: NDArray[Any]) -> NDArray[np.float32]:
         result: NDArray[np.float32] = ndimage.map_coordinates(
             values.astype(np.float32), places, order=1, cval=0
         )
@@ -178,7 +207,7 @@ def resampled(shape: Shape, rotation: Array) -> Shape:
         shape,
         grid=grid,
         occupancy=np.where(outside, 0.5, shape.occupancy[key]).astype(np.float32),
-        sdf_m=sdf,
+        sdf_m=sdf.astype(np.float32),
         observed=share > 0.5,
         free=None if shape.free is None else shape.free[key] & ~outside,
         colors=colors,

@@ -11,7 +11,9 @@ from scipy import ndimage
 
 ANGLES = 18
 OFFSET_STEP_VOXELS = 1.5
-POINTS = 300
+POINTS = 150
+SECTORS = 8
+MIN_SECTOR = 0.03
 MIN_POINTS = 60
 MIN_SUPPORT = 0.3
 MIN_GAIN = 0.1
@@ -25,9 +27,10 @@ def complete_by_mirror(known: Known) -> Prior | None:
     It is asked only where it adds surface beyond the envelope. A plane fits when the mirrored surface falls on seen surface or where nobody looked, and
     hardly ever into space that was seen to be empty.
     """
-    points, _ = surface_points(known, POINTS)
-    if len(points) < MIN_POINTS:
+    points, normals = surface_points(known)
+    if len(points) < MIN_POINTS or _seen_around(normals):
         return None
+    points = points[:: max(1, len(points) // POINTS)]
     plane = best_plane(known, points)
     if plane is None:
         return None
@@ -38,12 +41,22 @@ def complete_by_mirror(known: Known) -> Prior | None:
     source[:, :2] -= 2 * shift[:, None] * direction
     index = np.rint(source).astype(np.int64)
     ok = ((index >= 0) & (index < known.grid.shape)).all(1)
-    places, index = tuple(places[ok].T), tuple(index[ok].T)
+    here, there = tuple(places[ok].T), tuple(index[ok].T)
     sdf = np.zeros(known.grid.shape, np.float32)
     says = np.zeros(known.grid.shape, bool)
-    sdf[places] = known.sdf_m[index]
-    says[places] = known.near[index]
+    sdf[here] = known.sdf_m[there]
+    says[here] = known.near[there]
     return Prior('mirror', sdf, says, 0.7)
+
+
+def _seen_around(normals: NDArray[np.float64]) -> bool:
+    """Return whether surfaces were seen that face each side, so that no side is missing."""
+    steep = normals[np.linalg.norm(normals[:, :2], axis=1) > 0.5]
+    sector = np.arctan2(steep[:, 1], steep[:, 0]) * SECTORS / (2 * np.pi)
+    count = np.bincount(np.floor(sector).astype(int) % SECTORS, minlength=SECTORS)
+    # A box faces four sides only, hence two neighbouring sectors count as one.
+    around = count + np.roll(count, 1)
+    return bool(len(steep) and (around >= MIN_SECTOR * len(steep)).all())
 
 
 def best_plane(

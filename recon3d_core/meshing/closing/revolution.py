@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,8 +88,10 @@ def refine_axis(
         arm /= radius[:, None]
         total = np.bincount(group, weight)
         deviation = radius - (np.bincount(group, weight * radius) / total)[group]
-        slope = arm - np.stack([np.bincount(group, weight * arm[:, k]) / total for k in (0, 1)],
-                               1)[group]
+        slope = (
+            arm
+            - np.stack([np.bincount(group, weight * arm[:, k]) / total for k in (0, 1)], 1)[group]
+        )
         weight = 1 / (1 + (deviation / max(2 * np.median(np.abs(deviation)), 0.3)) ** 2)
         matrix = np.einsum('n,ni,nj->ij', weight, slope, slope) + 1e-3 * len(points) * np.eye(2)
         center = center + np.linalg.solve(matrix, (weight * deviation) @ slope)
@@ -111,9 +114,10 @@ def complete_by_revolution(known: Known) -> Prior | None:
     rings = int(ring.max()) + 1
     cell = ring[:, :, None] * nz + np.arange(nz)
 
-    def count(where: NDArray[np.bool_], values: NDArray | None = None) -> NDArray[np.float64]:
-        weights = None if values is None else values[where]
-        return np.bincount(cell[where], weights, rings * nz).reshape(rings, nz)
+    def count(where: NDArray[np.bool_], values: Any = 1.0) -> NDArray[np.float64]:
+        weights = np.broadcast_to(values, cell.shape)[where]
+        sums: NDArray[np.float64] = np.bincount(cell[where], weights, rings * nz)
+        return sums.reshape(rings, nz)
 
     voxel = known.grid.voxel_size_m
     deep = known.inside & (known.sdf_m < -SKIN_VOXELS * voxel)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.geometry.grids import VoxelGrid
@@ -19,21 +21,25 @@ def closed_surface(grid: VoxelGrid, sdf_m: NDArray[np.float32]) -> Mesh:
 
     The field is taken as positive beyond the grid, so that the surface has no border.
     """
-    values = sdf_m / np.float32(grid.voxel_size_m)
+    inside = np.argwhere(sdf_m < 0)
+    if not len(inside):
+        return EMPTY
+    low, high = np.maximum(inside.min(0) - 1, 0), inside.max(0) + 2
+    part = sdf_m[tuple(slice(a, b) for a, b in zip(low, high))]
+    values = (part / grid.voxel_size_m).astype(np.float32)
     # A corner of exactly zero would make faces without area, or edges of four faces.
     values = np.where(np.abs(values) < 0.02, np.where(values < 0, -0.02, 0.02), values)
     values = np.pad(values, 1, constant_values=1.0)
-    if not ((values < 0).any() and (values > 0).any()):
-        return EMPTY
-    vertices, faces, _, _ = measure.marching_cubes(values, 0.0)
-    places = ((vertices - 0.5) * grid.voxel_size_m).astype(np.float64)
+    vertices, faces, _, _ = measure.marching_cubes(values, 0.0)  # type: ignore[no-untyped-call]
+    places = (vertices.astype(np.float64) + low - 0.5) * grid.voxel_size_m
     world = apply(grid.T_world_grid, places).astype(np.float32)
     return Mesh(world, outward(world, faces).astype(np.int32))
 
 
 def outward(vertices: NDArray[np.float32], faces: NDArray[np.integer]) -> NDArray[np.integer]:
     """Return the faces turned so that the enclosed volume is positive."""
-    a, b, c = (vertices[faces[:, k]].astype(np.float64) - vertices.mean(0) for k in range(3))
+    centered = vertices.astype(np.float64) - vertices.mean(0)
+    a, b, c = (centered[faces[:, k]] for k in range(3))
     volume = np.einsum('ij,ij->', a, np.cross(b, c))
     return faces if volume >= 0 else faces[:, ::-1]
 
@@ -44,19 +50,23 @@ def face_observed(mesh: Mesh, shape: Shape) -> NDArray[np.bool_]:
         return np.zeros(len(mesh.faces), bool)
     reach = SURFACE_VOXELS * shape.grid.voxel_size_m
     seen = shape.observed & (np.abs(shape.sdf_m) < reach)
-    return _lookup(seen, shape.grid, mesh.vertices_m[mesh.faces].mean(1))
+    a, b, c = (mesh.vertices_m[mesh.faces[:, k]] for k in range(3))
+    return _lookup(seen, shape.grid, (a + b + c) / 3)
 
 
-def _lookup(values: NDArray, grid: VoxelGrid, points_world_m: NDArray[np.float32]) -> NDArray:
+def _lookup(
+    values: NDArray[Any], grid: VoxelGrid, points_world_m: NDArray[np.floating]
+) -> NDArray[Any]:
     index = np.clip(grid.indices(points_world_m), 0, np.array(grid.shape) - 1)
-    return values[tuple(index.T)]
+    found: NDArray[Any] = values[tuple(index.T)]
+    return found
 
 
 def vertex_colors(mesh: Mesh, shape: Shape) -> NDArray[np.uint8] | None:
     """Return the colour (V, 3) of each vertex: the voxel's, or the nearest seen vertex's."""
     if shape.colors is None or not len(mesh.vertices_m):
         return None
-    colors = _lookup(shape.colors, shape.grid, mesh.vertices_m)
+    colors: NDArray[np.uint8] = _lookup(shape.colors, shape.grid, mesh.vertices_m)
     seen = colors.any(1)
     if not seen.any():
         return None
