@@ -160,7 +160,14 @@ def to_depth_m(pixels: NDArray[Any], encoding: str, scale_m: float = 0.001) -> N
         wanted = f'one of {sorted(DEPTH_ENCODINGS)}'
         raise FrameError('bad_encoding', 'depth image', encoding, wanted)
     if pixels.dtype == np.uint16:
-        depth: NDArray[np.float32] = np.multiply(pixels, np.float32(scale_m), dtype=np.float32)
+        # Dividing by a whole number gives the nearest float; 0.001 itself is not one.
+        units = 1 / scale_m
+        whole = abs(units - round(units)) < 1e-9 * units
+        depth: NDArray[np.float32] = (
+            np.divide(pixels, np.float32(round(units)), dtype=np.float32)
+            if whole
+            else np.multiply(pixels, np.float32(scale_m), dtype=np.float32)
+        )
         depth[pixels == 65535] = 0
         return depth
     valid = np.isfinite(pixels) & (pixels > 0)

@@ -77,8 +77,9 @@ def depth_in_color_camera(
     points = apply(T_color_depth, depth_camera.points(depth_m)[valid])
     points = points[points[:, 2] > 1e-3]
     depth = points[:, 2].astype(np.float32)
-    x = np.rint(points[:, 0] / depth * color_camera.fx + color_camera.cx).astype(np.int64)
-    y = np.rint(points[:, 1] / depth * color_camera.fy + color_camera.cy).astype(np.int64)
+    # Not rint: it rounds halves to even, which tears every other column of a shift by half.
+    x = np.floor(points[:, 0] / depth * color_camera.fx + color_camera.cx + 0.5).astype(np.int64)
+    y = np.floor(points[:, 1] / depth * color_camera.fy + color_camera.cy + 0.5).astype(np.int64)
     inside = (x >= 0) & (x < color_camera.width) & (y >= 0) & (y < color_camera.height)
     place, depth = y[inside] * color_camera.width + x[inside], depth[inside]
     order = np.argsort(-depth, kind='stable')  # of equal places the last written stays

@@ -86,6 +86,7 @@ class RosbagSource(RecordedSource):
             self._bag, {camera.name: self._optical_frame(camera) for camera in self._cameras},
             options.pose_source, options.pose_topic, options.world_frame, options.camera_frame,
         )
+        self._bag.close()
         self._readers = [ImageReader(camera, self._poses.between) for camera in self._cameras]
 
     @classmethod

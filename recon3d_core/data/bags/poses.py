@@ -76,6 +76,7 @@ class PoseTrack:
         self._camera_frame = camera_frame
         self._tf = [t for t, kind in bag.topics.items() if kind == names.TF and 'static' not in t]
         self._static = [t for t, kind in bag.topics.items() if kind == names.TF and 'static' in t]
+        self._static_messages = list(bag.peek(self._static))
         self._warned: set[str] = set()
         self._moved_by_topic = ''
         self._tree = TransformTree(_CACHE_S)
@@ -91,7 +92,7 @@ class PoseTrack:
     def restart(self) -> None:
         """Forget the past, for reading from the beginning."""
         self._tree = TransformTree(_CACHE_S)
-        for message in self._bag.messages(self._static):
+        for message in self._static_messages:
             self.take(message)
 
     @property
@@ -149,10 +150,10 @@ class PoseTrack:
 
     def _look_ahead(self) -> dict[str, str]:
         """Return `{child: parent}` of the static and the first moving transforms."""
-        for message in self._bag.messages(self._static):
+        for message in self._static_messages:
             self.take(message)
         first = None
-        for message in itertools.islice(self._bag.messages(self._tf), _LOOK_AHEAD):
+        for message in itertools.islice(self._bag.peek(self._tf), _LOOK_AHEAD):
             first = message.log_time_ns if first is None else first
             if message.log_time_ns - first > _LOOK_AHEAD_NS:
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+import contextlib
 import dataclasses
 import functools
 import heapq
@@ -13,7 +14,7 @@ from typing import Any
 
 from recon3d_core.data.bags.mcap_scan import McapScan
 from recon3d_core.errors import FrameError, SourceError
-from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.rosbag2 import Reader
 from rosbags.typesys import get_typestore, Stores
 from rosbags.typesys.store import Typestore
 
@@ -78,6 +79,7 @@ class BagReader:
         self.counts: Counter[str] = Counter()
         self._scans: list[McapScan] = []
         self._finished: list[Path] = []
+        self._open: list[Reader] = []
         for part in self._parts(path):
             self._look_at(part)
 
@@ -86,17 +88,34 @@ class BagReader:
 
         A file that breaks off in the middle ends there, with a warning.
         """
-        wanted = set(topics)
-        streams = [self._scanned(scan, wanted) for scan in self._scans]
-        streams += [self._indexed(path, wanted) for path in self._finished]
+        with contextlib.ExitStack() as stack:
+            readers = [stack.enter_context(Reader(path)) for path in self._finished]
+            yield from self._merged(set(topics), readers)
+
+    def peek(self, topics: Iterable[str]) -> Iterator[Message]:
+        """Yield like `messages`, but from the files that are open since the beginning.
+
+        To open a file takes long: its metadata are parsed. Do not run two of these at a time.
+        """
+        yield from self._merged(set(topics), self._open)
+
+    def first(self, topic: str) -> Message | None:
+        """Return the first message of a topic, or None; before `close` only."""
+        return next(self.peek([topic]), None)
+
+    def close(self) -> None:
+        """Close the files for `peek` and `first`; `messages` opens its own."""
+        for reader in self._open:
+            reader.close()
+        self._open.clear()
+
+    def _merged(self, topics: set[str], readers: list[Reader]) -> Iterator[Message]:
+        streams = [self._scanned(scan, topics) for scan in self._scans]
+        streams += [self._indexed(reader, topics) for reader in readers]
         if len(streams) == 1:
             yield from streams[0]
         else:
             yield from heapq.merge(*streams, key=lambda message: message.log_time_ns)
-
-    def first(self, topic: str) -> Message | None:
-        """Return the first message of a topic, or None."""
-        return next(self.messages([topic]), None)
 
     def describe_topics(self) -> str:
         """Return topics and types for messages to people."""
@@ -115,9 +134,11 @@ class BagReader:
 
     def _look_at(self, path: Path) -> None:
         try:
-            with Reader(path) as reader:
-                found = [(c.topic, c.msgtype, c.msgcount) for c in reader.connections]
+            reader = Reader(path)
+            reader.open()
+            found = [(c.topic, c.msgtype, c.msgcount) for c in reader.connections]
             self._finished.append(path)
+            self._open.append(reader)
         except Exception as error:  # noqa: BLE001 - a damaged file may fail in any way
             found = self._salvage(path, error)
         for topic, kind, count in found:
@@ -143,15 +164,20 @@ class BagReader:
         for topic, kind, log_time_ns, data in scan.messages(topics):
             yield Message(topic, kind, log_time_ns, data)
 
-    def _indexed(self, path: Path, topics: set[str]) -> Iterator[Message]:
-        with Reader(path) as reader:
-            chosen = [c for c in reader.connections if c.topic in topics]
-            if not chosen:
-                return
-            try:
-                for connection, log_time_ns, data in reader.messages(chosen):
-                    yield Message(connection.topic, connection.msgtype, log_time_ns, bytes(data))
-            except GeneratorExit:
-                raise
-            except (ReaderError, OSError, ValueError, EOFError, RuntimeError) as error:
-                logger.warning('%s breaks off: %s', path, ' '.join(str(error).split()))
+    def _indexed(self, reader: Reader, topics: set[str]) -> Iterator[Message]:
+        chosen = [c for c in reader.connections if c.topic in topics]
+        if not chosen:
+            return
+        last_ns = -1
+        try:
+            for connection, log_time_ns, data in reader.messages(chosen):
+                last_ns = log_time_ns
+                yield Message(connection.topic, connection.msgtype, log_time_ns, bytes(data))
+        except Exception as error:  # noqa: BLE001 - damage may make it fail in any way
+            path = Path(str(reader.path))
+            reason = ' '.join(str(error).split())
+            logger.warning('%s is damaged (%s): what is readable is read', path, reason)
+            for file in sorted(path.glob('*.mcap')) if path.is_dir() else [path]:
+                if file.suffix == '.mcap':
+                    rest = self._scanned(McapScan(file), topics)
+                    yield from (message for message in rest if message.log_time_ns > last_ns)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-from pathlib import Path
 import shutil
 import threading
 
@@ -18,7 +16,6 @@ from recon3d_core.errors import FrameError, SourceError
 from recon3d_core.geometry.transforms import make_transform, rotation_from_quaternion
 
 K = np.array([[60.0, 0, 31.5], [0, 62.0, 23.5], [0, 0, 1]])
-DATA = Path(os.environ.get('RECON3D_DATA', '../shared/data'))
 
 
 def depth_mm(index):
@@ -191,11 +188,8 @@ def test_error_in_the_thread_surfaces_from_the_source(folder, monkeypatch):
 
 
 @pytest.mark.data
-def test_kitchen_and_its_gravity(tmp_path):
-    kitchen = DATA / 'rgbd' / 'redkitchen'
-    if not kitchen.is_dir():
-        pytest.skip(f'no recorded data at {kitchen}; set RECON3D_DATA')
-    source = load_source(kitchen, start=200, max=10)
+def test_kitchen_and_its_gravity(tmp_path, kitchen_dir):
+    source = load_source(kitchen_dir, start=200, max=10)
     frames = list(source)
     assert len(frames) == 10
     assert not source.dropped
@@ -210,7 +204,7 @@ def test_kitchen_and_its_gravity(tmp_path):
     normal *= np.sign(normal @ (frame.T_world_camera[:3, 3] - table.mean(0)))
     assert len(table) > 0.2 * len(world)
     assert normal @ frame.gravity_world < -0.995
-    for path in sorted(kitchen.iterdir())[:4]:
+    for path in sorted(kitchen_dir.iterdir())[:4]:
         shutil.copy(path, tmp_path)
     truncate(tmp_path / 'frame-000000.depth.png')
     broken = load_source(tmp_path)
