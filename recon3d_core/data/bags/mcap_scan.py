@@ -89,9 +89,11 @@ class McapScan:
 
     def messages(self, topics: set[str]) -> Iterator[tuple[str, str, int, bytes]]:
         """Yield (topic, type, log time in ns, data) as they were written, chunk by chunk sorted."""
-        yield from (item for item in self._scan() if item[0] in topics)
+        if topics & set(self.topics):
+            yield from self._scan(topics)
 
-    def _scan(self) -> Iterator[tuple[str, str, int, bytes]]:
+    def _scan(self, topics: set[str] | None = None) -> Iterator[tuple[str, str, int, bytes]]:
+        """Yield the messages of some topics, or of all but without their data."""
         self.damaged = 0
         schemas: dict[int, str] = {}
         channels: dict[int, tuple[str, str]] = {}
@@ -102,12 +104,12 @@ class McapScan:
                 if code == _DATA_END:
                     return
                 if code != _CHUNK:
-                    yield from _message(code, content, schemas, channels)
+                    yield from _message(code, content, schemas, channels, topics)
                     continue
                 try:
                     chunk = io.BytesIO(_unpack_chunk(content))
                     found = [m for inner, data in _records(chunk)
-                             for m in _message(inner, data, schemas, channels)]
+                             for m in _message(inner, data, schemas, channels, topics)]
                 except _BROKEN:
                     self.damaged += 1
                     continue
@@ -115,9 +117,13 @@ class McapScan:
 
 
 def _message(
-    code: int, content: bytes, schemas: dict[int, str], channels: dict[int, tuple[str, str]]
+    code: int,
+    content: bytes,
+    schemas: dict[int, str],
+    channels: dict[int, tuple[str, str]],
+    topics: set[str] | None,
 ) -> Iterator[tuple[str, str, int, bytes]]:
-    """Yield the message of a record; remember a schema or channel."""
+    """Yield the message of a record, if wanted; remember a schema or channel."""
     if code == _SCHEMA:
         schemas[struct.unpack_from('<H', content)[0]] = _string(content, 2)[0]
     elif code == _CHANNEL:
@@ -125,5 +131,6 @@ def _message(
         channels[number] = _string(content, 4)[0], schemas.get(schema, '')
     elif code == _MESSAGE:
         number, _, log_time_ns = struct.unpack_from('<HIQ', content)
-        if number in channels:
-            yield *channels[number], log_time_ns, content[22:]
+        topic, kind = channels.get(number, ('', ''))
+        if topic and (topics is None or topic in topics):
+            yield topic, kind, log_time_ns, b'' if topics is None else content[22:]
