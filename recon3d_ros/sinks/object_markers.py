@@ -31,7 +31,7 @@ class ObjectMarkersConfig(SinkConfig):
         5.0, 'Upper bound of the rate of publishing.', unit='Hz', ge=0.1, le=100.0, live=True
     )
     max_triangles: int = option(
-        10_000,
+        20_000,
         'A finer mesh is coarsened to about this many triangles.',
         ge=100,
         le=1_000_000,

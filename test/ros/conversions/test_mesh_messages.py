@@ -49,6 +49,20 @@ def test_clustered_keeps_shape_colors_and_marks(target):
     assert len(small.vertices_m) == len(np.unique(small.faces))
 
 
+def test_clustering_keeps_thin_walls_apart():
+    inner, outer = sphere(0.099), sphere(0.100)
+    count = len(outer.vertices_m)
+    shell = Mesh(
+        np.concatenate([outer.vertices_m, inner.vertices_m]),
+        np.concatenate([outer.faces, inner.faces[:, ::-1] + count]),
+        face_observed=np.arange(2 * len(outer.faces)) < len(outer.faces),
+    )
+    small = meshes.clustered(shell, 2000)
+    a, b, c = (small.vertices_m[small.faces[:, i]] for i in range(3))
+    outward = (np.cross(b - a, c - a) * (a + b + c)).sum(1) > 0
+    assert np.mean(outward == small.face_observed) > 0.97
+
+
 def test_simplified_stays_closed():
     small = meshes.simplified(sphere(), 500)
     assert len(small.faces) <= 500
