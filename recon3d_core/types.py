@@ -101,9 +101,13 @@ class Frame:
                 check_transform('T_world_camera', self.T_world_camera)
             except InputError as error:
                 raise FrameError('bad_pose', str(error)) from error
+        depth = self.depth_m
+        if depth is not None and not np.isfinite(depth.sum(dtype=np.float64)):
+            depth = np.where(np.isfinite(depth), depth, np.float32(0))
+            self = dataclasses.replace(self, depth_m=depth)
         if not self.camera.distorted:
             return self
-        rgb, depth = self.rgb, self.depth_m
+        rgb = self.rgb
         return dataclasses.replace(
             self,
             camera=self.camera.rectified(),

@@ -1,0 +1,210 @@
+"""Tracks: birth, death, occlusion, sudden growth, merge and split, bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from recon3d_core.geometry.cameras import Camera
+from recon3d_core.geometry.transforms import look_at
+from recon3d_core.tracking.evidence import Look, Surface, thinned
+from recon3d_core.tracking.evidence import look_at as look_for
+from recon3d_core.tracking.spatial import SpatialConfig, SpatialTracker
+from recon3d_core.types import Detection, Detections, Frame
+
+CAMERA = Camera(160, 120, 150.0, 150.0, 79.5, 59.5)
+T_WORLD_CAMERA = look_at((0, -1.0, 0.6), (0, 0, 0))
+
+
+def _blob(x: float, y: float = 0.0, width: float = 0.1, count: int = 400) -> np.ndarray:
+    """Return points of the near faces of a box that stands at (x, y)."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-0.5, 0.5, (count, 3)) * (width, 0.1, 0.1) + (x, y, 0.05)
+    points[: count // 2, 1] = y - 0.05
+    points[count // 2 :, 2] = 0.1
+    return points.astype(np.float32)
+
+
+def _frame(step: int, *blobs: np.ndarray, empty_m: float = 3.0) -> Frame:
+    """Return a frame whose depth shows the blobs before a far wall."""
+    depth = np.full((120, 160), empty_m, np.float32)
+    for points in blobs:
+        local = (points - T_WORLD_CAMERA[:3, 3]) @ T_WORLD_CAMERA[:3, :3]
+        for (x, y), z in zip(np.rint(CAMERA.project(local)).astype(int), local[:, 2]):
+            depth[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = z
+    return Frame(int(step * 2e8), CAMERA, depth_m=depth, T_world_camera=T_WORLD_CAMERA)
+
+
+def _detection(points: np.ndarray, **fields: Any) -> Detection:
+    mask = np.zeros((120, 160), bool)
+    mask[50:60, 50:60] = True
+    return Detection(mask, (50, 50, 59, 59), points_world_m=points, **fields)
+
+
+def _run(tracker: SpatialTracker, steps: list[list[np.ndarray]], start: int = 0) -> list[Any]:
+    return [
+        tracker.associate(
+            _frame(start + step, *blobs), Detections(tuple(_detection(b) for b in blobs))
+        )
+        for step, blobs in enumerate(steps)
+    ]
+
+
+def test_confirmed_after_some_hits_with_a_stable_id() -> None:
+    updates = _run(SpatialTracker(), [[_blob(0), _blob(0.4)]] * 5)
+    assert [update.confirmed for update in updates[:2]] == [[], []]
+    assert all(update.confirmed == [1, 2] for update in updates[2:])
+    assert {i for update in updates for i, _ in update.matches} == {1, 2}
+
+
+def test_order_of_detections_does_not_matter() -> None:
+    tracker = SpatialTracker()
+    _run(tracker, [[_blob(0), _blob(0.4)]] * 3)
+    (update,) = _run(tracker, [[_blob(0.4), _blob(0)]], start=3)
+    by_id = dict(update.matches)
+    assert by_id[1].points_world_m[:, 0].mean() < 0.1 < by_id[2].points_world_m[:, 0].mean()
+
+
+def test_removed_when_the_camera_sees_through() -> None:
+    tracker = SpatialTracker(SpatialConfig(misses_to_remove=4))
+    _run(tracker, [[_blob(0), _blob(0.4)]] * 4)
+    updates = _run(tracker, [[_blob(0.4)]] * 4, start=4)
+    assert [update.removed for update in updates] == [[], [], [], [1]]
+    assert updates[-1].confirmed == [2]
+
+
+def test_an_occluded_object_stays() -> None:
+    tracker = SpatialTracker()
+    _run(tracker, [[_blob(0)]] * 4)
+    for step in range(30):
+        update = tracker.associate(_frame(4 + step, empty_m=0.3), Detections())
+    assert update.confirmed == [1]
+
+
+def test_an_object_that_is_there_but_not_found_stays_for_long() -> None:
+    tracker = SpatialTracker()
+    _run(tracker, [[_blob(0)]] * 10)
+    for step in range(8):
+        update = tracker.associate(_frame(10 + step, _blob(0)), Detections())
+    assert update.confirmed == [1]
+    assert update.scores[1] < 1.0
+
+
+def test_a_flicker_is_never_confirmed() -> None:
+    tracker = SpatialTracker()
+    steps = [[_blob(0)], [], [], [], [_blob(0)], [], [], []]
+    for step, blobs in enumerate(steps):
+        found = Detections(tuple(_detection(b) for b in blobs))
+        update = tracker.associate(_frame(step), found)
+        assert update.confirmed == []
+    assert not update.points_world_m
+
+
+def test_truncated_detections_start_nothing() -> None:
+    tracker = SpatialTracker()
+    for step in range(5):
+        found = Detections((_detection(_blob(0), truncated=True),))
+        update = tracker.associate(_frame(step, _blob(0)), found)
+    assert not update.points_world_m
+
+
+def test_one_detection_over_two_objects_is_given_to_neither() -> None:
+    tracker = SpatialTracker()
+    _run(tracker, [[_blob(-0.06), _blob(0.06)]] * 4)
+    both = np.concatenate([_blob(-0.06), _blob(0.06)])
+    (update,) = _run(tracker, [[both]], start=4)
+    assert update.matches == []
+    assert update.confirmed == [1, 2]
+
+
+def test_objects_that_are_seen_as_one_again_and_again_merge() -> None:
+    tracker = SpatialTracker(SpatialConfig(looks_to_merge=4))
+    _run(tracker, [[_blob(-0.06), _blob(0.06)]] * 4)
+    both = np.concatenate([_blob(-0.06), _blob(0.06)])
+    updates = _run(tracker, [[both]] * 4, start=4)
+    assert updates[-1].merged == {2: 1}
+    assert updates[-1].removed == [2]
+    (after,) = _run(tracker, [[both]], start=8)
+    assert [i for i, _ in after.matches] == [1]
+
+
+def test_seen_apart_in_between_they_do_not_merge() -> None:
+    tracker = SpatialTracker(SpatialConfig(looks_to_merge=4))
+    apart = [_blob(-0.06), _blob(0.06)]
+    both = [np.concatenate(apart)]
+    updates = _run(tracker, [apart] * 4 + [both, both, apart] * 6)
+    assert all(not update.merged for update in updates)
+
+
+def test_an_object_that_turns_out_to_be_two_is_split() -> None:
+    tracker = SpatialTracker()
+    both = np.concatenate([_blob(-0.06), _blob(0.06)])
+    _run(tracker, [[both]] * 4)
+    updates = _run(tracker, [[_blob(-0.06), _blob(0.06)]] * 8, start=4)
+    assert updates[-1].confirmed == [1, 2]
+    assert [1] in [update.restarted for update in updates]
+    assert updates[-1].points_world_m[1][:, 0].max() < 0.02
+
+
+def test_sudden_growth_is_not_believed_at_once() -> None:
+    tracker = SpatialTracker()
+    _run(tracker, [[_blob(0)]] * 4)
+    grown = np.concatenate([_blob(0, count=200), _blob(0.3, width=0.5, count=600)])
+    updates = _run(tracker, [[grown]] * 5, start=4)
+    assert [len(update.matches) for update in updates] == [0, 0, 0, 0, 1]
+
+
+def test_instances_of_the_detector_are_kept() -> None:
+    tracker = SpatialTracker()
+    for step in range(4):
+        found = Detections((
+            _detection(None, instance=7, label='mug'), _detection(None, instance=9),
+        ))  # fmt: skip
+        update = tracker.associate(_frame(step), found)
+    assert update.confirmed == [1, 2]
+    assert update.labels == {1: 'mug', 2: 'object'}
+
+
+def test_bounded() -> None:
+    tracker = SpatialTracker(SpatialConfig(max_tracks=10, max_points=100))
+    rng = np.random.default_rng(0)
+    for step in range(60):
+        blobs = [_blob(x, y) for x, y in rng.uniform(-20, 20, (5, 2))]
+        update = tracker.associate(
+            _frame(step, empty_m=0.0), Detections(tuple(_detection(b) for b in blobs))
+        )
+    assert len(update.points_world_m) <= 10
+    assert all(len(points) <= 100 for points in update.points_world_m.values())
+
+
+def test_reset_does_not_reuse_ids() -> None:
+    tracker = SpatialTracker()
+    _run(tracker, [[_blob(0)]] * 3)
+    tracker.reset()
+    updates = _run(tracker, [[_blob(0)]] * 3)
+    assert updates[-1].confirmed == [2]
+
+
+@pytest.mark.parametrize('count', [0, 1, 50, 5000])
+def test_thinning_keeps_the_extent(count: int) -> None:
+    points = np.random.default_rng(0).uniform(size=(count, 3)).astype(np.float32)
+    thin = thinned(points, 200)
+    assert len(thin) <= 200
+    if count:
+        assert np.abs(np.ptp(thin, axis=0) - np.ptp(points, axis=0)).max() < 0.15
+
+
+def test_thinning_drops_what_is_not_finite() -> None:
+    points = np.array([[0, 0, 0], [np.nan, 0, 0], [1, np.inf, 0]], np.float32)
+    assert len(thinned(points, 10)) == 1
+
+
+@pytest.mark.parametrize(
+    ('empty_m', 'expected'),
+    [(3.0, Look.THROUGH), (0.3, Look.HIDDEN), (0.0, Look.HIDDEN)],
+)
+def test_look(empty_m: float, expected: Look) -> None:
+    surface = Surface(_blob(0), 500)
+    assert look_for(_frame(0, empty_m=empty_m), surface) is expected
+    assert look_for(_frame(0, _blob(0)), surface) is Look.SURFACE
