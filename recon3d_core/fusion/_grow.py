@@ -53,7 +53,7 @@ def _points_grid_m(grid: VoxelGrid, view: View) -> NDArray[np.float64]:
     part = (slice(max(y0, 0), y1 + 1), slice(max(x0, 0), x1 + 1))
     mask = cv2.erode(view.mask[part].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     depth = depth_of(view)[part]
-    rows, columns = np.nonzero(mask & (depth > 0))
+    rows, columns = np.nonzero(mask & (depth > 0) & np.isfinite(depth))
     step = max(1, -(-len(rows) // MAX_POINTS))
     rows, columns = rows[::step], columns[::step]
     pixels = np.stack([columns + part[1].start, rows + part[0].start], -1).astype(np.float64)

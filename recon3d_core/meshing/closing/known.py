@@ -55,16 +55,10 @@ def gather_known(shape: Shape, support: Plane | None) -> Known | None:
         shape: What was fused; it has `sdf_m` and `observed`.
         support: Plane that the object stands on, or None: then the grid's z axis is up.
     """
+    if support is not None and _tilt_rad(shape.grid, support) > MAX_TILT_RAD:
+        shape = resampled(shape, frame_from_normal(support.normal_world))
     assert shape.sdf_m is not None
     assert shape.observed is not None
-    if (
-        support is not None
-        and np.arccos(np.clip(shape.grid.T_world_grid[:3, 2] @ support.normal_world, -1, 1))
-        > MAX_TILT_RAD
-    ):
-        shape = resampled(shape, frame_from_normal(support.normal_world))
-        assert shape.sdf_m is not None
-        assert shape.observed is not None
     inside = solid_parts(shape.observed & (shape.sdf_m <= 0))
     if not inside.any():
         return None
@@ -86,6 +80,10 @@ def gather_known(shape: Shape, support: Plane | None) -> Known | None:
     if height is not None:
         free |= height < -0.5 * grid.voxel_size_m
     return Known(grid, shape.sdf_m, near, inside, free & ~inside, height, lowest, shape)
+
+
+def _tilt_rad(grid: VoxelGrid, support: Plane) -> float:
+    return float(np.arccos(np.clip(grid.T_world_grid[:3, 2] @ support.normal_world, -1, 1)))
 
 
 def solid_parts(solid: NDArray[np.bool_], min_part: float = MIN_PART) -> NDArray[np.bool_]:

@@ -116,7 +116,7 @@ def complete_by_revolution(known: Known) -> Prior | None:
 
     def count(where: NDArray[np.bool_], values: Any = 1.0) -> NDArray[np.float64]:
         weights = np.broadcast_to(values, cell.shape)[where]
-        sums: NDArray[np.float64] = np.bincount(cell[where], weights, rings * nz)
+        sums = np.bincount(cell[where], weights, rings * nz).astype(np.float64)
         return sums.reshape(rings, nz)
 
     voxel = known.grid.voxel_size_m

@@ -1,0 +1,144 @@
+"""The visual hull: holds the object, is close to it, and is not erased by a bad mask."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+import open3d as o3d
+import pytest
+from recon3d_core.errors import FrameError, InputError
+from recon3d_core.fusion._hull_reference import carve_reference
+from recon3d_core.fusion.visual_hull import initial_grid_from_views, VisualHullReconstructor
+from recon3d_core.geometry.cameras import Camera
+from recon3d_core.geometry.grids import VoxelGrid
+from recon3d_core.geometry.transforms import make_transform
+from tabletop import TABLE, tabletop
+
+SMALL = Camera(96, 72, 87.0, 90.0, 45.0, 37.0)
+
+
+def three_rings(name, camera=None):
+    scene = tabletop(name)
+    kwargs = {'seed': None} if camera is None else {'seed': None, 'camera': camera}
+    return (
+        scene.orbit(4, 0.5, 0.15, **kwargs)
+        + scene.orbit(4, 0.45, 0.4, start=0.7, **kwargs)
+        + scene.orbit(4, 0.2, 0.6, start=1.1, **kwargs)
+    )
+
+
+def carve(views, grid):
+    reconstructor = VisualHullReconstructor()
+    state = reconstructor.start(grid)
+    for view in views:
+        state = reconstructor.observe(state, view)
+    return reconstructor.shape(state)
+
+
+def truth(name, grid):
+    solid = tabletop(name).solid
+    scene = o3d.t.geometry.RaycastingScene()
+    scene.add_triangles(
+        np.asarray(solid.vertices, np.float32), np.asarray(solid.faces, np.uint32)
+    )
+    return scene.compute_occupancy(o3d.core.Tensor(grid.centers_world_m())).numpy() > 0.5
+
+
+def overlap(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+@pytest.mark.parametrize('name', ['box', 'cylinder', 'ball'])
+def test_twelve_views_of_a_convex_object(name):
+    views = three_rings(name)
+    grid = initial_grid_from_views(views, 64)
+    shape = carve(views, grid)
+    assert max(grid.shape) == 64
+    solid = truth(name, grid)
+    assert overlap(shape.occupancy > 0.5, solid) >= 0.85
+    assert ((shape.occupancy > 0.5) & solid).sum() >= 0.98 * solid.sum()
+    assert shape.views_used == 12
+
+
+def test_with_exact_masks_it_is_hard_carving_up_to_the_border():
+    views = three_rings('mug', SMALL)[::3]
+    grid = VoxelGrid(make_transform(None, (-0.06, -0.07, -0.01)), 0.009, (17, 15, 14))
+    soft = carve(views, grid).occupancy > 0.5
+    hard = carve_reference(grid, views)
+    assert hard.sum() > 100
+    assert overlap(soft, hard) > 0.9
+
+
+def test_one_bad_mask_among_many_erases_nothing_for_long():
+    views = three_rings('ball', SMALL) * 3
+    grid = initial_grid_from_views(views[:12], 32)
+    good = carve(views, grid).occupancy > 0.5
+    empty = dataclasses.replace(views[5], mask=np.zeros_like(views[5].mask))
+    bad = carve([*views[:5], empty, *views[6:]], grid).occupancy > 0.5
+    assert overlap(bad, good) > 0.9
+
+
+@settings(max_examples=8)
+@given(st.permutations(range(6)))
+def test_the_order_of_few_views_does_not_matter(order):
+    views = three_rings('box', SMALL)[::2]
+    grid = VoxelGrid(make_transform(None, (-0.12, -0.12, -0.02)), 0.012, (20, 19, 12))
+    first = carve(views, grid).occupancy
+    again = carve([views[k] for k in order], grid).occupancy
+    # Where the votes reach their bound, the order leaves a trace.
+    np.testing.assert_allclose(first, again, atol=1e-3)
+    np.testing.assert_array_equal(first > 0.5, again > 0.5)
+
+
+def test_voxels_that_no_view_saw_are_not_inside():
+    view = three_rings('box')[0]
+    grid = VoxelGrid(make_transform(None, (5.0, 5.0, 0.0)), 0.01, (8, 9, 10))
+    assert carve([view], grid).occupancy.max() == 0
+
+
+def test_the_first_grid_holds_the_object_and_little_more():
+    for name in ('box', 'bottle', 'mug'):
+        views = three_rings(name)
+        bounds = tabletop(name).solid.bounds
+        for support in (None, TABLE):
+            grid = initial_grid_from_views(views, 48, support)
+            assert grid.contains(tabletop(name).solid.vertices).all()
+            assert grid.extent_m.max() < 1.7 * np.ptp(bounds, axis=0).max()
+            assert max(grid.shape) == 48
+
+
+def test_views_from_one_place_need_the_support():
+    view = three_rings('box')[0]
+    with pytest.raises(InputError, match='several places'):
+        initial_grid_from_views([view, view])
+    grid = initial_grid_from_views([view, view], 48, TABLE)
+    assert grid.contains(tabletop('box').solid.bounds.mean(0))
+
+
+def test_no_mask_and_masks_of_different_things_are_errors():
+    first, second, *_ = three_rings('box', SMALL)
+    nothing = dataclasses.replace(second, mask=np.zeros_like(second.mask))
+    with pytest.raises(InputError, match='1 views with a mask'):
+        initial_grid_from_views([first, nothing])
+    corner = np.zeros_like(second.mask)
+    corner[:3, :3] = True
+    other = np.zeros_like(first.mask)
+    other[-3:, -3:] = True
+    with pytest.raises(InputError):
+        initial_grid_from_views(
+            [dataclasses.replace(first, mask=other), dataclasses.replace(second, mask=corner)]
+        )
+
+
+def test_a_view_without_pose_or_with_a_mask_of_another_size_is_named():
+    view = three_rings('box', SMALL)[0]
+    reconstructor = VisualHullReconstructor()
+    state = reconstructor.start(VoxelGrid(np.eye(4), 0.01, (8, 8, 8)))
+    lost = dataclasses.replace(view.frame, T_world_camera=None)
+    with pytest.raises(FrameError, match='pose'):
+        reconstructor.observe(state, dataclasses.replace(view, frame=lost))
+    with pytest.raises(FrameError, match='mask'):
+        reconstructor.observe(state, dataclasses.replace(view, mask=view.mask[1:]))
