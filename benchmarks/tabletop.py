@@ -37,9 +37,9 @@ BARS: tuple[tuple[str, str, float, str], ...] = (
     ('precision at box IoU 0.5', 'precision', 0.9, '>='),
     ('recall at box IoU 0.5', 'recall', 0.9, '>='),
     ('id switches', 'id_switches', 0, '<='),
-    ('seen surface, median over objects [mm]', 'surface_mm', 4.0, '<='),
-    ('centre, median over objects [mm]', 'center_mm', 10.0, '<='),
-    ('box edges, median [%]', 'edge_percent', 10.0, '<='),
+    ('seen surface, median over objects (mm)', 'surface_mm', 4.0, '<='),
+    ('centre, median over objects (mm)', 'center_mm', 10.0, '<='),
+    ('box edges, median (%)', 'edge_percent', 10.0, '<='),
     ('meshes that are not watertight, finite, of positive volume', 'bad_meshes', 0, '<='),
 )
 

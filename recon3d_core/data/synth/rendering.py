@@ -41,10 +41,12 @@ class Light:
     Attributes:
         position_world_m: (3,).
         power: Radiance on a white surface that faces it.
+        shadows: Whether it casts shadows; a weak light that fills them does without.
     """
 
     position_world_m: tuple[float, float, float]
     power: float
+    shadows: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Renderer:
         Args:
             parts: Meshes of the scene.
             lights: Lights.
-            shadows: Whether the lights cast shadows, at half the image's resolution.
+            shadows: Whether lights may cast shadows, at half the image's resolution.
         """
         self.parts = tuple(parts)
         self.lights = tuple(lights)
@@ -157,7 +159,7 @@ class Renderer:
             pixels = order[starts[index] : starts[index + 1]]
             if pixels.size:
                 T_local_world = invert(part.T_world_local).astype(np.float32)
-                local = T_local_world[:3, :3] @ points[:, pixels] + T_local_world[:3, 3:]
+                local = T_local_world[:3, :3] @ points.take(pixels, 1) + T_local_world[:3, 3:]
                 albedo[:, pixels] = part.material.albedo(local)
         return albedo
 
@@ -171,7 +173,7 @@ class Renderer:
             towards = np.array(light.position_world_m, np.float32)[:, None] - points
             lambert = _dot(normals, towards) / np.maximum(np.sqrt(_dot(towards, towards)), 1e-6)
             lit = np.float32(light.power) * np.maximum(lambert, 0)
-            if self.shadows:
+            if self.shadows and light.shadows:
                 lit *= self._visible(points, normals, towards, hit, size)
             total += lit
         return total
@@ -189,8 +191,8 @@ class Renderer:
         near = half.ravel()
         rays = np.empty((near.size, 6), np.float32)
         # Begin a little above the surface, or it would shade itself.
-        rays[:, :3] = (points[:, near] + np.float32(1e-3) * normals[:, near]).T
-        rays[:, 3:] = towards[:, near].T
+        rays[:, :3] = (points.take(near, 1) + np.float32(1e-3) * normals.take(near, 1)).T
+        rays[:, 3:] = towards.take(near, 1).T
         hidden = self._scene.test_occlusions(
             o3d.core.Tensor.from_numpy(rays), tnear=0.0, tfar=1.0
         ).numpy()

@@ -222,4 +222,7 @@ def _shell(rng: np.random.Generator) -> list[Part]:
 
 def _lights() -> tuple[Light, ...]:
     x, y = CENTER
-    return (Light((x + 0.9, y - 0.7, 2.5), 0.62), Light((x - 1.5, y + 1.2, 2.3), 0.28))
+    return (
+        Light((x + 0.9, y - 0.7, 2.5), 0.62),
+        Light((x - 1.5, y + 1.2, 2.3), 0.28, shadows=False),
+    )

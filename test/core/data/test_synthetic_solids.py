@@ -23,7 +23,8 @@ def test_every_solid_is_closed_and_stands_on_zero(category):
     for seed in range(3):
         mesh = catalogue.make(category, np.random.default_rng(seed))
         solid = as_trimesh(mesh)
-        assert solid.is_watertight and solid.is_winding_consistent
+        assert solid.is_watertight
+        assert solid.is_winding_consistent
         assert solid.volume > 0
         assert solid.area_faces.min() > 0
         assert len(np.unique(mesh.faces)) == len(mesh.vertices_m), 'a vertex without face'
@@ -79,7 +80,8 @@ def test_union_of_blocks_has_the_volume_that_points_say(sizes, seed):
     # All hold the origin, so that none touches another along an edge only.
     boxes = [(-np.array(size) * 0.7, np.array(size) * 0.3) for size in sizes]
     union = as_trimesh(solids.blocks(boxes))
-    assert union.is_watertight and union.is_winding_consistent
+    assert union.is_watertight
+    assert union.is_winding_consistent
     points = np.random.default_rng(seed).uniform(-0.7, 0.3, (20000, 3))
     inside = np.zeros(len(points), bool)
     for low, high in boxes:
