@@ -31,6 +31,7 @@ _FIRST_BLOCKS = 2048
 _MAX_UINT16 = 65535
 # What is first seen by a camera without colour tends to this grey.
 _UNKNOWN_COLOR = 128
+_HALF_PIXEL = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
 # The bound of the weights is applied every so many frames, as it touches all blocks.
 _WEIGHT_PERIOD = 16
 # Blocks are dropped this much at a time, so that not every frame at the bound pays for it.
@@ -125,7 +126,7 @@ class TsdfMapper(Mapper):
     def mesh(self) -> Mesh:
         """Return the surface as a mesh, possibly empty."""
         with self._lock:
-            if not self._frames:
+            if not self._grid.hashmap().size():
                 return Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
             found = self._grid.extract_triangle_mesh(self._weight_threshold()).cpu()
         vertices = found.vertex.positions.numpy()
@@ -137,7 +138,7 @@ class TsdfMapper(Mapper):
     def cloud(self) -> PointCloud:
         """Return the surface as points with normals, possibly empty."""
         with self._lock:
-            if not self._frames:
+            if not self._grid.hashmap().size():
                 return PointCloud(np.zeros((0, 3), np.float32))
             found = self._grid.extract_point_cloud(self._weight_threshold()).cpu()
         points = found.point.positions.numpy()
@@ -227,7 +228,8 @@ class TsdfMapper(Mapper):
             self._tensor(blocks),
             self._image(depth),
             self._image(rgb),
-            o3d.core.Tensor(frame.camera.K),
+            # Open3D cuts a voxel's pixel coordinates off, where the nearest pixel is meant.
+            o3d.core.Tensor(frame.camera.K + _HALF_PIXEL),
             o3d.core.Tensor(invert(T_world_camera)),
             _MAX_UINT16 / max_depth_m,
             max_depth_m,
