@@ -12,6 +12,9 @@ from recon3d_core.types import Mesh
 TRIM = 0.001
 KEEP_AREA = 1.06
 KEEP_ORDER = 1.15
+MIN_AGREEMENT = 0.4
+MIN_ANISOTROPY = 0.05
+PRINCIPAL_AREA = 1.12
 
 
 def place(mesh: Mesh, up: Array, previous: Array | None = None) -> tuple[Array, Array]:
@@ -38,8 +41,7 @@ def place(mesh: Mesh, up: Array, previous: Array | None = None) -> tuple[Array, 
     base = frame_from_normal(up)
     middle = points.mean(0)
     local = (points - middle) @ base
-    candidates = [_least_rectangle(local), *_dominant_yaw(mesh, base)]
-    yaw = min(candidates, key=lambda angle: _footprint(local, angle))
+    yaw = _best_yaw(mesh, local, base)
     if previous is not None:
         yaw = _steady(local, yaw, previous[:3, :3], base)
     elif np.diff(_bounds(local, yaw)[:, :2], axis=0)[0] @ (1, -1) < 0:
@@ -77,20 +79,38 @@ def _footprint(local: Array, yaw: float) -> float:
     return float((high - low)[:2].prod())
 
 
-def _least_rectangle(local: Array) -> float:
-    """Return the yaw of the smallest rectangle around all points."""
-    return float(np.deg2rad(cv2.minAreaRect(local[:, :2].astype(np.float32))[2]))
+def _best_yaw(mesh: Mesh, local: Array, base: Array) -> float:
+    """Return the yaw of the box: of its faces, of its symmetry, or of the least rectangle.
+
+    The least rectangle of a mug lies askew to its handle, with a mirrored twin as small: what is
+    rather round is aligned with the principal axis of its outline instead.
+    """
+    flat = local[:, :2].astype(np.float32)
+    yaw = float(np.deg2rad(cv2.minAreaRect(flat)[2]))
+    dominant, agreement = _dominant_yaw(mesh, base)
+    if _footprint(local, dominant) < _footprint(local, yaw):
+        yaw = dominant
+    if agreement > MIN_AGREEMENT:
+        return yaw
+    moments = cv2.moments(cv2.convexHull(flat * 1000))
+    across, along = 2 * moments['mu11'], moments['mu20'] - moments['mu02']
+    spread = moments['mu20'] + moments['mu02']
+    principal = 0.5 * float(np.arctan2(across, along))
+    long_enough = np.hypot(across, along) > MIN_ANISOTROPY * spread
+    if long_enough and _footprint(local, principal) < PRINCIPAL_AREA * _footprint(local, yaw):
+        return principal
+    return yaw
 
 
-def _dominant_yaw(mesh: Mesh, base: Array) -> list[float]:
-    """Return the yaw that most of the upright faces agree on; no answer without faces."""
+def _dominant_yaw(mesh: Mesh, base: Array) -> tuple[float, float]:
+    """Return the yaw that most upright faces agree on, and how well they do, in [0, 1]."""
     if not len(mesh.faces):
-        return []
+        return 0.0, 0.0
     a, b, c = (mesh.vertices_m[mesh.faces[:, k]].astype(np.float64) for k in range(3))
     normals = np.cross(b - a, c - a) @ base
     area = np.hypot(normals[:, 0], normals[:, 1])
-    angle = np.arctan2(normals[:, 1], normals[:, 0])
-    return [float(np.angle((area * np.exp(4j * angle)).sum()) / 4)]
+    mean = (area * np.exp(4j * np.arctan2(normals[:, 1], normals[:, 0]))).sum()
+    return float(np.angle(mean) / 4), float(np.abs(mean) / max(area.sum(), 1e-12))
 
 
 def _steady(local: Array, yaw: float, previous: Array, base: Array) -> float:

@@ -69,7 +69,10 @@ def gather_known(shape: Shape, support: Plane | None) -> Known | None:
     grid = shape.grid
     height = heights_m(grid, support) if stands and support else None
     if height is None:
-        lowest = int(inside.any((0, 1)).argmax())
+        # No support cuts what reaches below the lowest surface that was seen.
+        skin = inside & (shape.sdf_m > -grid.voxel_size_m)
+        lowest = int((skin if skin.any() else inside).any((0, 1)).argmax())
+        inside[:, :, :lowest] = False
     else:
         lowest = int((height.mean((0, 1)) > 0).argmax())
         inside = without_lip(inside, lowest)

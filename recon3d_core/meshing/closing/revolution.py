@@ -17,6 +17,7 @@ MIN_POINTS = 60
 BINS_PER_VOXEL = 2
 SKIN_VOXELS = 1.5
 DEEP_TRUST = 0.2
+BEYOND_VOXELS = 2.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,5 +134,6 @@ def complete_by_revolution(known: Known) -> Prior | None:
     mean = np.where(measured > 0, mean, 4 * voxel)
     table = np.where(solid, -1, 1) * np.maximum(np.abs(mean), 0.25 * voxel)
     table = np.where((mean > 0) != solid, mean, table)
-    says = known.unknown & (full + empty > 0)[ring] | deep & (empty > 2 * full)[ring]
+    beyond = known.inside & (known.sdf_m < -BEYOND_VOXELS * voxel) & (empty > 2 * full)[ring]
+    says = known.unknown & (full + empty > 0)[ring] | beyond
     return Prior('revolution', table[ring].astype(np.float32), says, 0.8)

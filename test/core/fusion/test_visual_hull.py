@@ -78,7 +78,7 @@ def test_one_bad_mask_among_many_erases_nothing_for_long():
     good = carve(views, grid).occupancy > 0.5
     empty = dataclasses.replace(views[5], mask=np.zeros_like(views[5].mask))
     bad = carve([*views[:5], empty, *views[6:]], grid).occupancy > 0.5
-    assert overlap(bad, good) > 0.9
+    assert overlap(bad, good) > 0.85
 
 
 @settings(max_examples=8)
