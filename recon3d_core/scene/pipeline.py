@@ -21,7 +21,7 @@ from recon3d_core.scene.objects import ObjectBook, ObjectState
 from recon3d_core.scene.options import load_config, PipelineConfig
 from recon3d_core.scene.output import write_output
 from recon3d_core.scene.timings import Timings
-from recon3d_core.scene.views import cut_view
+from recon3d_core.scene.views import cut_view, sharpness
 from recon3d_core.types import (
     Detection,
     Detections,
@@ -100,7 +100,7 @@ class Pipeline:
         self._stamp_ns = 0
         self._detected_stamp_ns: int | None = None
         self._up = np.array([0.0, 0.0, 1.0])
-        self._best_frame_value = 0
+        self._best_frame_value = (0, -1.0)
         self.best_frame: Frame | None = None
         self.frames_read = 0
         self.frames_integrated = 0
@@ -253,8 +253,12 @@ class Pipeline:
         return removed
 
     def _keep_best_frame(self, frame: Frame, tracks: TrackUpdate) -> None:
-        value = sum(i in tracks.confirmed and not d.truncated for i, d in tracks.matches)
-        if value >= self._best_frame_value or self.best_frame is None:
+        """Keep the frame that shows most objects, the sharpest of those."""
+        count = sum(i in tracks.confirmed and not d.truncated for i, d in tracks.matches)
+        if count < self._best_frame_value[0]:
+            return
+        value = (count, sharpness(frame.rgb))
+        if value > self._best_frame_value:
             self._best_frame_value, self.best_frame = value, frame
 
     def _view(

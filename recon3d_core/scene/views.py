@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.geometry.grids import VoxelGrid
@@ -56,6 +57,13 @@ def cut_view(
         box_xyxy=(x0 - left, y0 - top, x1 - left, y1 - top),
         others=None if others is None else others[part].copy(),
     )
+
+
+def sharpness(rgb: NDArray[np.uint8] | None) -> float:
+    """Return the variance of an image's Laplacian, low under motion blur; 0 without an image."""
+    if rgb is None:
+        return 0.0
+    return float(cv2.Laplacian(rgb[::2, ::2, 1], cv2.CV_32F).var())
 
 
 def _corner_pixels(frame: Frame, grid: VoxelGrid) -> NDArray[np.float64] | None:

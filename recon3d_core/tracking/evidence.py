@@ -101,6 +101,12 @@ def look_at(frame: Frame, surface: Surface, slack_m: float = 0.03) -> Look:
     return Look.THROUGH if through.sum() > 0.7 * known.sum() else Look.SURFACE
 
 
+def extent_m(points: NDArray[np.float32]) -> float:
+    """Return the longest edge of the box around points (N, 3), a few stray ones left out."""
+    low, high = np.percentile(points, [3, 97], axis=0)
+    return float((high - low).max())
+
+
 def thinned(points: NDArray[np.float32], max_points: int) -> NDArray[np.float32]:
     """Return at most `max_points` of points (N, 3), spread evenly over the surface."""
     points = points[np.isfinite(points).all(1)]

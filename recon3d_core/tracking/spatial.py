@@ -6,13 +6,13 @@ when the camera sees through the place where it was, or when most looks at it fo
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 import dataclasses
 
 import numpy as np
 from recon3d_core.config import option, PluginConfig
 from recon3d_core.interfaces import Tracker, TrackUpdate
-from recon3d_core.tracking.evidence import Look, look_at, Surface
+from recon3d_core.tracking.evidence import extent_m, Look, look_at, Surface
 from recon3d_core.types import Detection, Detections, Frame, Plane
 from scipy.optimize import linear_sum_assignment
 
@@ -80,6 +80,7 @@ class _Track:
     undetected_in_row: int = 0
     strange_in_row: int = 0
     confirmed: bool = False
+    extents_m: deque[float] = dataclasses.field(default_factory=lambda: deque(maxlen=9))
 
     def hit(self, detection: Detection, config: SpatialConfig) -> None:
         """Take a detection in."""
@@ -90,7 +91,8 @@ class _Track:
         self.score += weight * (detection.score - self.score)
         if detection.support is not None and (self.support is None or not detection.truncated):
             self.support = detection.support
-        if detection.points_world_m is not None:
+        if detection.points_world_m is not None and len(detection.points_world_m):
+            self.extents_m.append(extent_m(detection.points_world_m))
             self.surface.add(detection.points_world_m, config.max_points)
 
     @property
@@ -157,14 +159,25 @@ class SpatialTracker(Tracker):
         A detection that suddenly is much more than the track's object has swallowed a
         neighbour; only if it stays so, the track was too small.
         """
-        if track.hits >= _SETTLED and forward.get(track.id, 1.0) < 0.5:
+        if track.hits >= _SETTLED and self._is_strange(track, detection, forward):
             track.strange_in_row += 1
             track.absent = track.undetected_in_row = 0
             if track.strange_in_row < _STRANGE:
                 return
+        if track.strange_in_row:
+            track.extents_m.clear()
         track.strange_in_row = 0
         track.hit(detection, self.config)
         update.matches.append((track.id, detection))
+
+    def _is_strange(self, track: _Track, detection: Detection, forward: dict[int, float]) -> bool:
+        """Return whether a detection is much more than what its track was so far."""
+        if forward.get(track.id, 1.0) < 0.5:
+            return True
+        points = detection.points_world_m
+        if points is None or not track.extents_m:
+            return False
+        return extent_m(points) > 1.35 * float(np.median(track.extents_m))
 
     def _overlaps(
         self, items: list[Detection]
@@ -315,6 +328,7 @@ class SpatialTracker(Tracker):
             if a in self._tracks and b in self._tracks:
                 older, younger = self._tracks[a], self._tracks.pop(b)
                 older.surface.add(younger.surface.points, self.config.max_points)
+                older.extents_m.clear()
                 update.merged[b] = a
                 update.removed.append(b)
 
