@@ -17,6 +17,7 @@ _MAX_CELLS = 4000
 """Most cells along one edge; what lies farther out than that from the middle is left out."""
 
 _FLOOR_BIN_M = 0.02
+_FLOOR_SAMPLES = 100000
 # A level counts as floor where its area is this part of the largest level's.
 _FLOOR_SHARE = 0.2
 _INSIDE = 0.5
@@ -44,26 +45,25 @@ def build_occupancy_grid(
     axes = _level_axes(up_world)
     surface = _local(points_world_m, axes)
     solid = [_local(_volume_points_world_m(each, options.cell_size_m), axes) for each in objects]
-    inside = np.concatenate(solid) if solid else np.zeros((0, 3), np.float32)
-    if not len(surface) and not len(inside):
+    inside = np.concatenate([np.zeros((3, 0), np.float32), *solid], axis=1)
+    known = np.concatenate([surface, inside], axis=1)
+    if not known.shape[1]:
         return None
     if floor_height_m is None:
-        heights = surface[:, 2] if len(surface) else inside[:, 2]
-        floor_height_m = estimate_floor_height_m(heights)
-    low, shape = _extent(np.concatenate([surface, inside])[:, :2], options.cell_size_m)
-
-    above = surface[:, 2] - floor_height_m
-    obstacle = (above >= options.min_height_m) & (above <= options.max_height_m)
-    floor = np.abs(above) < max(options.min_height_m, options.cell_size_m)
-    height = inside[:, 2] - floor_height_m
-    solid_obstacle = (height >= options.min_height_m) & (height <= options.max_height_m)
-    cells = np.full(shape, UNKNOWN, np.int8)
+        floor_height_m = estimate_floor_height_m((surface if surface.shape[1] else inside)[2])
     cell_m = options.cell_size_m
-    cells[_hit(surface[floor], low, cell_m, shape)] = FREE
-    cells[_hit(surface[obstacle], low, cell_m, shape)] = OCCUPIED
-    cells[_hit(inside[solid_obstacle], low, cell_m, shape)] = OCCUPIED
+    low, shape = _extent(known[:2], cell_m)
+    index = _cell_index(known[:2], low, cell_m, shape)
+
+    above = known[2] - np.float32(floor_height_m)
+    obstacle = (above >= options.min_height_m) & (above <= options.max_height_m)
+    floor = np.abs(above[:surface.shape[1]]) < max(options.min_height_m, cell_m)
+    # One cell more takes what lies outside.
+    cells = np.full(shape[0] * shape[1] + 1, UNKNOWN, np.int8)
+    cells[index[:surface.shape[1]][floor]] = FREE
+    cells[index[obstacle]] = OCCUPIED
     corner = axes @ np.array([*(low * cell_m), floor_height_m])
-    return OccupancyGrid2D(make_transform(axes, corner), cell_m, cells)
+    return OccupancyGrid2D(make_transform(axes, corner), cell_m, cells[:-1].reshape(shape))
 
 
 def estimate_floor_height_m(heights_m: NDArray[np.floating]) -> float:
@@ -71,6 +71,7 @@ def estimate_floor_height_m(heights_m: NDArray[np.floating]) -> float:
 
     The lowest points alone would be noise below the floor, and the largest level may be a table.
     """
+    heights_m = heights_m[::len(heights_m) // _FLOOR_SAMPLES + 1]
     lowest = float(heights_m.min())
     # Odd points far above do not matter; they share the last bin.
     bins = np.minimum((heights_m - lowest) / _FLOOR_BIN_M, 100000).astype(np.int64)
@@ -95,10 +96,10 @@ def _level_axes(up_world: ArrayLike) -> NDArray[np.float64]:
 def _local(
     points_world_m: NDArray[np.floating], axes: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Return the finite points (N, 3) in the level axes."""
-    local = points_world_m.astype(np.float32, copy=False) @ axes.astype(np.float32)
-    finite = np.isfinite(local[:, 2])
-    return local if finite.all() else local[finite]
+    """Return the finite points in the level axes, one row (3, N) per coordinate."""
+    local = axes.T.astype(np.float32) @ points_world_m.T.astype(np.float32)
+    finite = np.isfinite(local[2])
+    return local if finite.all() else local[:, finite]
 
 
 def _volume_points_world_m(item: ObjectEstimate, cell_size_m: float) -> NDArray[np.floating]:
@@ -117,24 +118,28 @@ def _extent(
     points_m: NDArray[np.float32], cell_m: float
 ) -> tuple[NDArray[np.int64], tuple[int, int]]:
     """Return the first cell (2,), counted from the world's origin, and the number of cells."""
-    low = np.floor(points_m.min(0).astype(np.float64) / cell_m)
-    high = np.floor(points_m.max(0).astype(np.float64) / cell_m)
+    low = np.floor(points_m.min(1).astype(np.float64) / cell_m)
+    high = np.floor(points_m.max(1).astype(np.float64) / cell_m)
     if (high - low >= _MAX_CELLS).any():
-        middle = np.floor(np.median(points_m, axis=0).astype(np.float64) / cell_m)
+        middle = np.floor(np.median(points_m, axis=1).astype(np.float64) / cell_m)
         low = np.maximum(low, middle - _MAX_CELLS // 2)
         high = np.minimum(high, middle + _MAX_CELLS // 2 - 1)
     nx, ny = (high - low + 1).astype(int).tolist()
     return low.astype(np.int64), (nx, ny)
 
 
-def _hit(
+def _cell_index(
     points_m: NDArray[np.float32],
     low: NDArray[np.int64],
     cell_m: float,
     shape: tuple[int, int],
-) -> NDArray[np.bool_]:
-    """Return which cells (nx, ny) hold a point."""
-    index = np.floor(points_m[:, :2] / np.float32(cell_m)).astype(np.int64) - low
-    kept = ((index >= 0) & (index < shape)).all(1)
-    flat = index[kept, 0] * shape[1] + index[kept, 1]
-    return np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape) > 0
+) -> NDArray[np.int64]:
+    """Return the flat index (N,) of the cells of points (2, N); nx * ny for those outside."""
+    x, y = (
+        np.floor(row / np.float32(cell_m)).astype(np.int64) - first
+        for row, first in zip(points_m, low)
+    )
+    outside = (x < 0) | (x >= shape[0]) | (y < 0) | (y >= shape[1])
+    index: NDArray[np.int64] = x * shape[1] + y
+    index[outside] = shape[0] * shape[1]
+    return index
