@@ -72,18 +72,18 @@ def best_plane(
     along = points[:, :2] - points[:, :2].mean(0)
     reach = float(np.hypot(*along.T).max())
     middle = points[:, :2].mean(0)
-    best, score, gain = (0.0, 0.0), 0.0, 0.0
+    best, score = (0.0, 0.0), 0.0
     angles = np.arange(ANGLES) * np.pi / ANGLES
     offsets = np.arange(-reach, reach + 1, OFFSET_STEP_VOXELS)
     for fine in (1, 4, 16):
         for angle in angles:
-            scores, gains = _score(state, points, middle, angle, offsets)
+            scores = _score(state, points, middle, angle, offsets)
             if scores.max() > score:
-                score, gain = float(scores.max()), float(gains[scores.argmax()])
+                score = float(scores.max())
                 best = angle, float(offsets[scores.argmax()])
         angles = best[0] + np.array([-2, -1, 0, 1, 2]) / (5 * fine) * np.pi / ANGLES * 2
         offsets = best[1] + np.array([-2, -1, 0, 1, 2]) / (4 * fine) * OFFSET_STEP_VOXELS
-    if score < MIN_SUPPORT or gain < MIN_GAIN:
+    if score < MIN_SUPPORT:
         return None
     direction = np.array([np.cos(best[0]), np.sin(best[0])])
     return direction, float(middle @ direction + best[1])
@@ -95,11 +95,11 @@ def _score(
     middle: NDArray[np.float64],
     angle: float,
     offsets: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return how well planes of one angle fit, and which part of the surface they add.
+) -> NDArray[np.float64]:
+    """Return how well planes of one angle and some offsets (n,) from the middle fit, (n,).
 
-    The score is the part of the mirrored surface that meets seen surface, of what falls where
-    somebody looked, with a penalty for what falls into free space.
+    It is the part of the mirrored surface that meets seen surface, with a penalty for what falls
+    into free space; 0 where that is too much, or where nothing new is told.
     """
     direction = np.array([np.cos(angle), np.sin(angle)])
     shift = 2 * ((points[:, :2] - middle) @ direction - offsets[:, None])
@@ -111,8 +111,9 @@ def _score(
     index = np.clip(index, 0, size - 1)
     found = np.where(inside, state[index[..., 0], index[..., 1], index[..., 2]], FREE)
     met, violated = (found == SURFACE).mean(1), (found == FREE).mean(1)
-    score = np.where(violated <= MAX_VIOLATION, met - 4 * violated, 0)
-    return score, (found == NEW).mean(1)
+    # A plane that maps the seen part onto itself fits well and tells nothing.
+    useful = (violated <= MAX_VIOLATION) & ((found == NEW).mean(1) >= MIN_GAIN)
+    return np.where(useful, met - 4 * violated, 0)
 
 
 def _states(known: Known) -> NDArray[np.uint8]:

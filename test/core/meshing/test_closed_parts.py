@@ -168,13 +168,14 @@ def test_a_mirror_completes_a_lens_seen_from_one_side():
     # Two arcs that meet in edges: no solid of revolution, and no prism tells of its back.
     front, back = np.hypot(x - 24.5, y - 5.5) - 22, np.hypot(x - 24.5, y - 33.5) - 22
     distance = np.maximum(front, back)
-    known = half_seen(distance, size, (y > 19.5) | (np.abs(x - 24.5) > 17))
+    # From the front and, at the edges, a little of the back.
+    known = half_seen(distance, size, (y > 15.5) | (np.abs(x - 24.5) > 17))
     assert complete_by_revolution(known) is None
     prior = complete_by_mirror(known)
     if prior is None:
         pytest.fail('no mirror plane was found')
-    told = prior.says & (y < 19)
-    assert told.sum() > 1000
+    told = prior.says & (y < 15)
+    assert told.sum() > 500
     assert (np.sign(prior.sdf_m[told]) == np.sign(distance[told])).mean() > 0.9
 
 
