@@ -110,16 +110,18 @@ class CameraInput:
         self._ready = ready
         self._lock = threading.Lock()
         self._info: CameraInfo | None = None
+        self._early: dict[str, Any] | None = None
         self._latest: RawFrame | None = None
         options = settings()
         self.streams = wanted_streams(options)
         self._matcher = Matcher(len(self.streams))
+        # First, since an executor serves what is ready in the order of creation.
+        self._subscribe('camera_info', CameraInfo, f'{camera}/camera_info', self._take_info)
         for stream in self.streams:
             transport = _transport(stream, options)
             topic = f'{camera}/{stream}' + ('' if transport == 'raw' else f'/{transport}')
             kind = Image if transport == 'raw' else CompressedImage
             self._subscribe(stream, kind, topic, self._listener(stream))
-        self._subscribe('camera_info', CameraInfo, f'{camera}/camera_info', self._take_info)
 
     def _subscribe(
         self, key: str, kind: type, topic: str, callback: Callable[[Any], None]
@@ -136,6 +138,9 @@ class CameraInput:
     def _take_info(self, message: CameraInfo) -> None:
         self.topics['camera_info'].touch()
         self._info = message
+        early, self._early = self._early, None
+        if early is not None:
+            self._offer(early)
 
     def _listener(self, stream: str) -> Callable[[Any], None]:
         state = self.topics
@@ -155,7 +160,8 @@ class CameraInput:
     def _offer(self, messages: dict[str, Any]) -> None:
         """Put a set into the slot; what is in it still is displaced."""
         if self._info is None:
-            self.counts['no_camera_info'] += 1
+            self.counts['no_camera_info'] += self._early is not None
+            self._early = messages
             return
         # The pose is looked up for the stamp of the depth, where there is depth.
         header = (messages.get('depth') or messages.get('image') or messages['mask']).header
@@ -187,7 +193,7 @@ class CameraInput:
         """Forget what waits."""
         with self._lock:
             self._matcher.clear()
-            self._latest = None
+            self._latest = self._early = None
 
     def close(self) -> None:
         """Unsubscribe."""

@@ -153,7 +153,6 @@ class Recon3DNode(LifecycleNode):
             return _FAILED
         self._outputs = Outputs(self._sinks, self.statistics, self._log, self.now_ns)
         result = super().on_activate(state)
-        self._start_worker()
         self._watchdog = Watchdog(self, self._inputs, self._pose_source, self.statistics)
         self._diagnostics = Diagnostics(self.get_name(), self.settings().cameras[0])
         self._timers_made = [self.create_timer(1.0, self._every_second, clock=self._steady)]
@@ -164,13 +163,13 @@ class Recon3DNode(LifecycleNode):
         self._jumps = self.get_clock().create_jump_callback(
             threshold, post_callback=self._time_went_back
         )
+        self._start_worker()
         self.get_logger().info(f'active: {self._describe()}')
         return result
 
     def _start_worker(self) -> None:
         assert self._pose_source is not None
         assert self._outputs is not None
-        self._inputs = []
         surroundings = Surroundings(
             self.pipeline,
             self._inputs,
@@ -182,11 +181,12 @@ class Recon3DNode(LifecycleNode):
             self.settings,
             self.now_ns,
         )
-        self.worker = Worker(surroundings)
+        worker = Worker(surroundings)
         for camera in self.settings().cameras:
-            self._inputs.append(CameraInput(self, camera, self.settings, self.worker.wake))
+            self._inputs.append(CameraInput(self, camera, self.settings, worker.wake))
         self._outputs.start()
-        self.worker.start()
+        worker.start()
+        self.worker = worker
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and end the threads; what was seen is kept."""
@@ -230,7 +230,7 @@ class Recon3DNode(LifecycleNode):
             worker.stop()
             assert self._pose_source is not None
             self._pose_source.stop()
-        self._inputs = []
+        self._inputs.clear()
         if self._outputs is not None:
             self._outputs.stop()
             self._outputs = None

@@ -93,11 +93,7 @@ class Services:
         # thereby choose where this process writes.
         directory = self._save_directory()
 
-        def save(worker: Worker) -> Any:
-            worker.on.pipeline.save(directory)
-            return directory
-
-        return await self._run(response, lambda worker: worker.call(lambda: save(worker)))
+        return await self._run(response, lambda worker: worker.save(directory))
 
     async def _enable(self, request: Any, response: Any) -> Any:
         worker = self._worker()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 import dataclasses
+from pathlib import Path
 import queue
 import threading
 import time
@@ -144,6 +145,21 @@ class Worker:
     def reset(self, reason: str) -> Future[Any]:
         """Forget everything that was seen, for a reason that is logged and counted."""
         return self.call(lambda: self._reset(reason))
+
+    def save(self, directory: Path) -> Future[Any]:
+        """Finish what waits and write the scene's files; the future gives the folder."""
+        return self.call(lambda: self._save(directory))
+
+    def _save(self, directory: Path) -> Path:
+        self.on.pipeline.flush()
+        # The pipeline knows what it refused; the rest never came to it.
+        dropped = self.on.statistics.drops - self.on.pipeline.dropped
+        for camera in self.on.inputs:
+            dropped['displaced'] += camera.counts['displaced']
+        self.on.pipeline.save(directory, +dropped)
+        if self._frame_id:
+            self.on.outputs.offer(self._snapshot())
+        return directory
 
     def _run(self) -> None:
         while not self._stopping:
