@@ -14,6 +14,8 @@ Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
 FLAT_M = 0.03
 """What rises less above its support is a sheet, a book or a plate."""
 
+_HOVERS_M = 0.05  # what begins higher does not stand on the support itself
+
 
 def connected_groups(
     points: NDArray[np.float32], chosen: NDArray[np.bool_], axes: NDArray[np.float64], gap_m: float
@@ -36,6 +38,41 @@ def connected_groups(
     groups = [order[ends[k - 1] : ends[k]] for k in range(1, count + 1)]
     groups = sorted((g for g in groups if len(g) >= 12), key=len, reverse=True)
     return [(rows[group], columns[group]) for group in groups]
+
+
+def join_overhanging(
+    points: NDArray[np.float32],
+    groups: list[Pixels],
+    height: NDArray[np.float32],
+    axes: NDArray[np.float64],
+) -> list[Pixels]:
+    """Join what hovers over a standing thing to it: a lamp's shade whose stem was not measured.
+
+    Args:
+        points: (h, w, 3) organised cloud.
+        groups: Groups of its points.
+        height: (h, w) heights above the support.
+        axes: (3, 3) axes of the support; the third is its normal.
+    """
+    if len(groups) < 2:
+        return groups
+    local = [points[group] @ axes[:, :2].astype(np.float32) for group in groups]
+    boxes = [np.percentile(xy, [5, 95], axis=0) for xy in local]
+    spans = [np.percentile(height[group], [5, 95]) for group in groups]
+    joined = list(groups)
+    for upper, (bottom, top) in enumerate(spans):
+        if bottom < _HOVERS_M:
+            continue
+        for lower, (foot, head) in enumerate(spans):
+            center = boxes[lower].mean(0)
+            beneath = ((center > boxes[upper][0]) & (center < boxes[upper][1])).all()
+            gap = bottom - head
+            if foot < _HOVERS_M and beneath and -0.05 < gap < max(0.05, 0.6 * (top - bottom)):
+                pair = (joined[lower], joined[upper])
+                joined[lower] = tuple(np.concatenate(both) for both in zip(*pair))  # type: ignore[assignment]
+                joined[upper] = (joined[upper][0][:0], joined[upper][1][:0])
+                break
+    return [group for group in joined if len(group[0])]
 
 
 def split_flat(

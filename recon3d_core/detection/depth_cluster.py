@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from recon3d_core.config import option, PluginConfig
 from recon3d_core.detection.clusters import (
     connected_groups,
+    join_overhanging,
     near_cluster,
     Pixels,
     split_flat,
@@ -169,6 +170,7 @@ class DepthClusterDetector(Detector):
             for pixels in clusters
             for part in split_flat(cloud.points, pixels, height, support.T_axes, gap_m)
         ]
+        clusters = join_overhanging(cloud.points, clusters, height, support.T_axes)
         found = []
         for pixels in clusters:
             if not self._is_object(cloud, pixels, height, below, support, supports):
