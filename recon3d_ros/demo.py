@@ -18,6 +18,7 @@ import sys
 import time
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 import numpy as np
 import rclpy
@@ -31,8 +32,10 @@ from rich.console import Console
 from rich.table import Table
 from std_srvs.srv import Trigger
 
-_SETTLE_S = 1.5
-_PATIENCE_S = 5.0
+_WAIT_S = 5.0
+_PLAY_S = 45.0
+_PRELOADED = 400
+"""Frames that are decoded before playing, about 0.6 GB; longer sources are decoded on the way."""
 _START_S = 60.0
 _SAVE_S = 40.0
 _NEAR_M = 0.15
@@ -43,59 +46,64 @@ class Demo:
 
     Attributes:
         objects: How many objects were in the last message.
+        integrated: How many frames the node integrated.
     """
 
-    def __init__(self, source: str, out: Path, configuration: str, timeout_s: float) -> None:
+    def __init__(
+        self, source: str, frames: int, out: Path, configuration: str, timeout_s: float
+    ) -> None:
         """Start both processes and listen to the objects' poses."""
         self._source = source
+        self._frames = frames
+        self.integrated = 0
         self._out = out
         self._deadline = time.monotonic() + timeout_s
         self.objects = 0
-        self._log = (out / 'node.log').open('w', encoding='utf-8')
-        pose = pose_kind('auto')
-        self._children = {
-            'node': self._launch(
-                '-m',
-                'recon3d_ros.node',
-                '--ros-args',
-                '--params-file',
-                str(config.find_config(configuration)),
-                '-p',
-                f'pose_source.plugin:={pose}',
-                '-p',
-                f'save_directory:={out}',
-                output=self._log,
-            ),
-            'player': self._launch(
-                '-m',
-                'recon3d_core',
-                'play',
-                source,
-                '--pose',
-                pose,
-                '--preload',
-                '--wait',
-                str(_START_S),
-                output=(out / 'player.log').open('w', encoding='utf-8'),
-            ),
+        self._logs = {
+            name: (out / f'{name}.log').open('w', encoding='utf-8') for name in ('node', 'player')
         }
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node('recon3d_demo')
-        self._node.create_subscription(PoseArray, '/recon3d/objects/poses', self._count, LATCHED)
-        self._save = self._node.create_client(Trigger, '/recon3d/save')
+        pose = pose_kind('auto')
+        words = f'-p pose_source.plugin:={pose} -p save_directory:={out}'.split()
+        parameters = str(config.find_config(configuration))
+        load = '--preload' if frames <= _PRELOADED else '--no-preload'
+        node = ['recon3d_ros.node', '--ros-args', '--params-file', parameters, *words]
+        player = f'--pose {pose} --loop 0 {load} --wait {_START_S}'.split()
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: list[subprocess.Popen[bytes]] = []
+        try:
+            self._start('node', *node)
+            self._start('player', 'recon3d_core', 'play', source, *player)
+            self._listen()
+        except BaseException:
+            self.close()
+            raise
 
-    @staticmethod
-    def _launch(*arguments: str, output: Any) -> subprocess.Popen[bytes]:
-        # A session of its own, so that Ctrl-C reaches this process first and nothing is orphaned.
-        return subprocess.Popen(
-            [sys.executable, *arguments],
-            stdout=output,
+    def _start(self, name: str, *arguments: str) -> None:
+        # A session of its own: Ctrl-C reaches this process first, which then ends the others.
+        child = subprocess.Popen(
+            [sys.executable, '-m', *arguments],
+            stdout=self._logs[name],
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        self._children[name] = child
+        self._started.append(child)
+
+    def _listen(self) -> None:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        self._node = rclpy.create_node('recon3d_demo')
+        self._node.create_subscription(PoseArray, '/recon3d/objects/poses', self._count, LATCHED)
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._diagnose, 10)
+        self._save = self._node.create_client(Trigger, '/recon3d/save')
 
     def _count(self, message: PoseArray) -> None:
         self.objects = len(message.poses)
+
+    def _diagnose(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            for item in status.values:
+                if status.name == 'recon3d: pipeline' and item.key == 'frames integrated':
+                    self.integrated = int(item.value)
 
     def _check(self) -> None:
         """Raise where the node died, the player failed, or time is up."""
@@ -122,16 +130,29 @@ class Demo:
             self._check()
 
     def play(self) -> None:
-        """Wait until the source was played and, for a while, until objects were published.
+        """Wait until as many frames were integrated as the source has, or for long enough.
+
+        The player goes on in a loop: a slow machine sees the scene in more than one turn.
 
         Raises:
             RunError: A process died, or time is up.
         """
-        self._spin_until(lambda: self._children['player'].poll() is not None)
-        played_s = time.monotonic()
+        self._spin_until(lambda: self.integrated > 0)
+        begin_s = time.monotonic()
         self._spin_until(
-            lambda: time.monotonic() - played_s > (_SETTLE_S if self.objects else _PATIENCE_S)
+            lambda: (
+                (
+                    self.integrated >= self._frames
+                    and (self.objects or self._passed(begin_s, _WAIT_S))
+                )
+                or self._passed(begin_s, _PLAY_S)
+            )
         )
+        self._children.pop('player').send_signal(signal.SIGINT)
+
+    @staticmethod
+    def _passed(begin_s: float, limit_s: float) -> bool:
+        return time.monotonic() - begin_s > limit_s
 
     def save(self) -> None:
         """Have the node finish what waits and write its files.
@@ -146,8 +167,8 @@ class Demo:
         answer = future.result()
         if not answer.success:
             raise RunError('the node could not save', answer.message)
-        until_s = time.monotonic() + _PATIENCE_S
-        self._spin_until(lambda: self.objects or time.monotonic() > until_s)
+        asked_s = time.monotonic()
+        self._spin_until(lambda: self.objects or self._passed(asked_s, _WAIT_S))
         if not self.objects:
             raise RunError(
                 'no object was published',
@@ -158,19 +179,19 @@ class Demo:
 
     def close(self) -> None:
         """End both processes, whatever happened."""
-        for child in self._children.values():
+        for child in self._started:
             with contextlib.suppress(ProcessLookupError):
                 child.send_signal(signal.SIGINT)
-        for child in self._children.values():
+        for child in self._started:
             try:
                 child.wait(10.0)
             except subprocess.TimeoutExpired:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
-        self._node.destroy_node()
         rclpy.try_shutdown()
-        self._log.close()
+        for log in self._logs.values():
+            log.close()
 
 
 def _last_line(log: Path) -> str:
@@ -259,9 +280,11 @@ def run(source: str, out: Path, configuration: str, timeout_s: float) -> None:
     """
     begin = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
-    load_source(source).close()  # a wrong source is told before anything starts
+    opened = load_source(source)  # a wrong source is told before anything starts
+    frames = len(opened)
+    opened.close()
     _say(f'Starting the node and a player of {source} ...')
-    demo = Demo(source, out, configuration, timeout_s)
+    demo = Demo(source, frames, out, configuration, timeout_s)
     try:
         demo.play()
         _say(f'{demo.objects} objects are published; saving them ...')
