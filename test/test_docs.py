@@ -1,0 +1,306 @@
+"""What the documentation says is so: links, commands, code, options, files and reasons."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+from pathlib import Path
+import re
+import runpy
+import subprocess
+import sys
+
+import markdown_pages as pages
+import numpy as np
+import pytest
+from recon3d_core import config, registry
+from recon3d_core.cli.main import available_verbs, make_app
+from recon3d_core.errors import PluginError
+from recon3d_core.scene.options import load_config, PipelineConfig
+import typer.main
+
+ROOT = pages.ROOT
+README = ROOT / 'README.md'
+CONVENTIONS = ROOT / 'docs/conventions.md'
+OUTPUTS = ROOT / 'docs/outputs.md'
+TROUBLESHOOTING = ROOT / 'docs/troubleshooting.md'
+PLUGIN_GUIDE = ROOT / 'docs/adding_a_plugin.md'
+CONVENTION_BLOCKS = pages.blocks(CONVENTIONS, 'python')
+RECON3D = [sys.executable, '-m', 'recon3d_core']
+ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT), 'COLUMNS': '200'}
+# A page per test: so that a failure names it.
+every_page = pytest.mark.parametrize('page', pages.PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+
+
+def run(*command: str) -> subprocess.CompletedProcess:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def execute(block: pages.Block) -> None:
+    exec(compile(block.text, block.place, 'exec'), {'__name__': '__docs__'})
+
+
+@every_page
+def test_links_resolve(page):
+    for link in pages.links(page):
+        if re.match(r'https?://', link):
+            continue
+        name, _, anchor = link.partition('#')
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f'{link} in {page.name}'
+        if anchor:
+            assert anchor in pages.anchors(target), f'{link} in {page.name}'
+
+
+def test_pictures_are_small():
+    pictures = sorted((ROOT / 'docs/images').iterdir())
+    assert pictures
+    for picture in pictures:
+        assert picture.suffix == '.png'
+        assert picture.stat().st_size < 300_000, picture
+
+
+@pytest.mark.parametrize('block', CONVENTION_BLOCKS, ids=lambda block: f'line-{block.line}')
+def test_convention_holds(block):
+    assert re.search(r'^\s*assert |pytest\.raises', block.text, re.MULTILINE), (
+        'nothing is asserted'
+    )
+    execute(block)
+
+
+def test_every_convention_is_asserted():
+    assert set(pages.headings(CONVENTIONS)[1:]) == {block.heading for block in CONVENTION_BLOCKS}
+
+
+def test_readme_code_finds_objects(capsys):
+    for block in pages.blocks(README, 'python'):
+        execute(block)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed
+    assert all(line.endswith('True') for line in printed), 'a mesh is open'
+
+
+@every_page
+def test_recon3d_commands_are_understood(page):
+    for _, *arguments in pages.commands(page, 'recon3d'):
+        verb = arguments[0]
+        if verb.startswith('-'):
+            continue
+        assert verb in available_verbs(), arguments
+        if '--help' in arguments or len(arguments) == 1:
+            continue
+        group = typer.main.get_command(make_app(verb))
+        group.commands[verb].make_context(verb, arguments[1:])  # raises where it is wrong
+        if verb == 'run':
+            check_run_options(page, arguments)
+
+
+def check_run_options(page: Path, arguments: list[str]) -> None:
+    """Check what `run` itself checks first: the configuration and --set."""
+    chosen = [arguments[i + 1] for i, word in enumerate(arguments) if word == '--set']
+    name = 'tabletop_rgbd'
+    if '--config' in arguments:
+        name = arguments[arguments.index('--config') + 1]
+    plugin = next((c.partition('=')[2] for c in chosen if c.startswith('detector.plugin=')), '')
+    if plugin in ('', *registry.BUILTINS['detector']) and name != 'FILE':
+        load_config(name, config.parse_assignments(chosen))
+
+
+@every_page
+def test_make_targets_exist(page):
+    known = re.findall(r'^(\w+):', (ROOT / 'Makefile').read_text(), re.MULTILINE)
+    benchmarks = {path.stem for path in (ROOT / 'benchmarks').glob('[a-z]*.py')}
+    for _, *words in pages.commands(page, 'make'):
+        targets = [word for word in words if '=' not in word]
+        assert set(targets) <= set(known), words
+        for word in words:
+            if word.startswith('BENCH='):
+                assert set(word.removeprefix('BENCH=').split()) <= benchmarks, words
+
+
+def known_options() -> set[str]:
+    known = {info.path for info in config.describe(config.validate(PipelineConfig, {}))}
+    for kind in registry.KINDS:
+        known.add(f'{kind}.plugin')
+        for name in registry.BUILTINS[kind]:
+            try:
+                options = registry.load(kind, name).Config()
+            except PluginError:
+                assert kind in ('sink', 'pose_source'), name
+                continue
+            section = f'sink.{name}' if kind == 'sink' else kind
+            known |= {f'{section}.{info.path}' for info in config.describe(options)}
+    return known
+
+
+@pytest.mark.ros
+@every_page
+def test_options_exist(page):
+    known = known_options()
+    sections = {path.partition('.')[0] for path in known if '.' in path}
+    named = [word for word in pages.code_words(page) if re.match(r'\w+\.\w', word)]
+    if page == OUTPUTS:  # fields of the summary look the same
+        fields = {row[0] for row in pages.tables(OUTPUTS, 'field of an object', 'meaning')}
+        named = [word for word in named if word not in fields]
+    for word in named:
+        path = re.split(r'[=: ]', word)[0]
+        if path.partition('.')[0] not in sections or path.endswith(('.py', '.md', '.*')):
+            continue
+        if path.startswith(('objects/', 'sink.<')):
+            continue
+        if word.startswith('sink.') and path not in known:
+            _, sink, _ = path.split('.', 2)
+            assert sink in registry.BUILTINS['sink'], word  # its messages are not installed
+            continue
+        assert path in known, f'{word} in {page.name}'
+
+
+@pytest.mark.ros
+@every_page
+def test_yaml_is_a_configuration(page, tmp_path):
+    from recon3d_ros.parameters import NodeParameters
+
+    for block in pages.blocks(page, 'yaml'):
+        file = tmp_path / 'example.yaml'
+        file.write_text(block.text, encoding='utf-8')
+        load_config(str(file))
+        values = config.merge(config.read_yaml(file, '/**/recon3d'), config.read_yaml(file))
+        NodeParameters.from_values(flatten(values))
+
+
+def flatten(values: dict, prefix: str = '') -> dict:
+    flat = {}
+    for key, value in values.items():
+        path = f'{prefix}{key}'
+        flat.update(flatten(value, f'{path}.') if isinstance(value, dict) else {path: value})
+    return flat
+
+
+def test_help_and_plugins_run():
+    done = run(*RECON3D, '--help')
+    for verb in available_verbs():
+        assert verb in done.stdout
+    documented = {row[0].split()[1] for row in pages.tables(README, 'command', 'what it does')}
+    assert documented <= set(available_verbs())
+    listed = run(*RECON3D, 'plugins').stdout
+    for kind, named in registry.BUILTINS.items():
+        for name in named:
+            assert re.search(rf'{kind}\W+{name}\b', listed), (kind, name)
+
+
+@pytest.fixture(scope='module')
+def output(tmp_path_factory) -> Path:
+    """Return the folder of a short run."""
+    out = tmp_path_factory.mktemp('run') / 'out'
+    source = 'synthetic:single_box?rate_hz=5&width=320&height=240'
+    run(*RECON3D, 'run', source, '--out', str(out), '--max-frames', '6')
+    return out
+
+
+def test_documented_files_are_written(output):
+    documented = {row[0] for row in pages.tables(OUTPUTS, 'file', 'content')}
+    summary = json.loads((output / 'summary.json').read_text())
+    assert summary['objects']
+    ids = [str(item['id']) for item in summary['objects']]
+    expected = {name.replace('<id>', i) for name in documented for i in ids}
+    written = {str(p.relative_to(output)) for p in output.rglob('*') if p.is_file()}
+    assert written == expected
+
+
+def test_documented_fields_are_written(output):
+    summary = json.loads((output / 'summary.json').read_text())
+    frames = {f'frames.{key}' for key in summary.pop('frames')}
+    documented = {row[0] for row in pages.tables(OUTPUTS, 'field', 'meaning')}
+    assert documented == set(summary) | frames
+    found = summary['objects'][0]
+    check = {f'self_check.{key}' for key in found.pop('self_check')}
+    documented = {row[0] for row in pages.tables(OUTPUTS, 'field of an object', 'meaning')}
+    assert documented == set(found) | check
+
+
+def test_documented_arrays_are_written(output):
+    found = np.load(next((output / 'objects').glob('*.npz')))
+    rows = pages.tables(OUTPUTS, 'array', 'type', 'meaning')
+    assert {name for name, *_ in rows} == set(found)
+    for name, kind, _ in rows:
+        assert found[name].dtype.name == kind.split()[0], name
+
+
+def run_example(name: str, *arguments: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [name, *arguments])
+        runpy.run_path(str(ROOT / 'examples' / name), run_name='__main__')
+
+
+def test_example_reads_the_results(output, capsys):
+    run_example('read_results.py', str(output))
+    printed = capsys.readouterr().out
+    assert re.search(r'mesh [1-9]\d* cm3, voxels [1-9]\d* cm3', printed), printed
+
+
+def test_example_uses_the_library(capsys):
+    run_example('offline.py', 'synthetic:single_box?frames=6&rate_hz=5&width=320&height=240')
+    printed = capsys.readouterr().out
+    assert 'object 1 appeared' in printed
+    assert re.search(r'object 1: .* views, closed', printed), printed
+
+
+def test_plugin_of_the_guide_finds_an_object(tmp_path, monkeypatch):
+    from recon3d_core import load_source, Pipeline
+
+    (block,) = pages.blocks(PLUGIN_GUIDE, 'python')
+    assert len(block.text.splitlines()) <= 36
+    (tmp_path / 'nearby.py').write_text(block.text, encoding='utf-8')
+    exported = re.search(r'export (RECON3D_PLUGINS)=(\S+)', PLUGIN_GUIDE.read_text())
+    monkeypatch.setenv(exported[1], exported[2])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    command = next(c for c in pages.commands(PLUGIN_GUIDE, 'recon3d') if c[1] == 'run')
+    chosen = [command[i + 1] for i, word in enumerate(command) if word == '--set']
+    pipeline = Pipeline.from_config('tabletop_rgbd', config.parse_assignments(chosen))
+    for frame in load_source(f'{command[2]}?frames=6&rate_hz=5&width=320&height=240'):
+        pipeline.update(frame)
+    pipeline.flush()
+    assert pipeline.scene().objects
+
+
+def test_kinds_of_plugins_are_documented():
+    rows = pages.tables(PLUGIN_GUIDE, 'kind', 'base class', 'what it must do')
+    assert {row[0] for row in rows} == set(registry.KINDS)
+    for _, base, _ in rows:
+        module, _, name = base.rpartition('.')
+        source = (ROOT / module.replace('.', '/')).with_suffix('.py').read_text()
+        assert f'class {name}(' in source, base
+
+
+def sources() -> dict[Path, str]:
+    found = [p for name in ('recon3d_core', 'recon3d_ros') for p in (ROOT / name).rglob('*.py')]
+    return {path: path.read_text(encoding='utf-8') for path in sorted(found)}
+
+
+def test_reasons_of_drops_are_documented():
+    documented = {row[0] for row in pages.tables(TROUBLESHOOTING, 'reason', 'cause')}
+    text = '\n'.join(sources().values())
+    raised = set()
+    for source in sources().values():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'FrameError':
+                raised |= {
+                    part.value
+                    for part in ast.walk(node.args[0])
+                    if isinstance(part, ast.Constant) and re.fullmatch(r'[a-z_]+', str(part.value))
+                }
+    raised.discard('no_')  # the beginning of no_color and no_depth
+    assert raised <= documented, raised - documented
+    for reason in documented - {'no_color', 'sink_<name>'}:
+        assert f"'{reason}'" in text, f'{reason} is documented and never given'
+
+
+def test_what_the_node_says_is_what_it_says():
+    rows = pages.tables(TROUBLESHOOTING, 'the node says', 'cause', 'what to do', raw=True)
+    text = '\n'.join(sources().values())
+    for said, *_ in rows:
+        for phrase in re.findall('`([^`]+)`', said):
+            assert phrase in text or phrase == '/tf', f'{phrase!r} is never said'
