@@ -20,22 +20,19 @@ from recon3d_core.config import option, PluginConfig
 from recon3d_core.errors import FrameError, InputError
 from recon3d_core.geometry.transforms import invert
 from recon3d_core.interfaces import Mapper
+from recon3d_core.mapping.blocks import ATTRIBUTES, BoundedBlocks
 from recon3d_core.mapping.depth import without_edges
 from recon3d_core.meshing.export import write_atomically
 from recon3d_core.types import Frame, Mesh, PointCloud
 
 logger = logging.getLogger(__name__)
 
-_ATTRIBUTES = (('tsdf', 1), ('weight', 1), ('color', 3))
-_FIRST_BLOCKS = 2048
 _MAX_UINT16 = 65535
 # What is first seen by a camera without colour tends to this grey.
 _UNKNOWN_COLOR = 128
 _HALF_PIXEL = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
 # The bound of the weights is applied every so many frames, as it touches all blocks.
 _WEIGHT_PERIOD = 16
-# Blocks are dropped this much at a time, so that not every frame at the bound pays for it.
-_DROPPED_SHARE = 0.05
 # float32 coordinates are finer than 8 mm up to here.
 _MAX_DISTANCE_M = 1e5
 
@@ -43,7 +40,7 @@ _MAX_DISTANCE_M = 1e5
 class TsdfConfig(PluginConfig):
     """Options of the mapper `tsdf`."""
 
-    voxel_size_m: float = option(0.01, 'Edge of a voxel.', unit='m', ge=0.001, le=1.0)
+    voxel_size_m: float = option(0.02, 'Edge of a voxel.', unit='m', ge=0.001, le=1.0)
     block_resolution: int = option(8, 'Voxels along the edge of a block.', ge=4, le=32)
     max_blocks: int = option(
         40000, 'Most blocks that are kept; beyond it, those farthest from the camera are dropped.',
@@ -84,16 +81,19 @@ class TsdfMapper(Mapper):
             self.device = 'cpu'
         index = self.device.partition(':')[2] or '0'
         name = 'CPU' if self.device == 'cpu' else 'CUDA'
-        self._o3d_device = o3d.core.Device(f'{name}:{index}')
+        self._blocks = BoundedBlocks(
+            self.config.voxel_size_m, self.config.block_resolution, self.config.max_blocks,
+            o3d.core.Device(f'{name}:{index}'),
+        )
+        self._frames = 0
+        self._colored_frames = 0
         # Meshes are made while another thread integrates.
         self._lock = threading.RLock()
-        self._dropped = 0
-        self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
         with self._lock:
-            self._grid = self._empty_grid()
+            self._blocks.clear()
             self._frames = 0
             self._colored_frames = 0
 
@@ -126,9 +126,9 @@ class TsdfMapper(Mapper):
     def mesh(self) -> Mesh:
         """Return the surface as a mesh, possibly empty."""
         with self._lock:
-            if not self._grid.hashmap().size():
+            if not len(self._blocks):
                 return Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
-            found = self._grid.extract_triangle_mesh(self._weight_threshold()).cpu()
+            found = self._blocks.grid.extract_triangle_mesh(self._weight_threshold()).cpu()
         vertices = found.vertex.positions.numpy()
         if not len(vertices):
             return Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
@@ -138,9 +138,9 @@ class TsdfMapper(Mapper):
     def cloud(self) -> PointCloud:
         """Return the surface as points with normals, possibly empty."""
         with self._lock:
-            if not self._grid.hashmap().size():
+            if not len(self._blocks):
                 return PointCloud(np.zeros((0, 3), np.float32))
-            found = self._grid.extract_point_cloud(self._weight_threshold()).cpu()
+            found = self._blocks.grid.extract_point_cloud(self._weight_threshold()).cpu()
         points = found.point.positions.numpy()
         if not len(points):
             return PointCloud(np.zeros((0, 3), np.float32))
@@ -153,15 +153,11 @@ class TsdfMapper(Mapper):
             RunError: It cannot be written.
         """
         with self._lock:
-            hashmap = self._grid.hashmap()
-            slots = hashmap.active_buf_indices().cpu().numpy().astype(np.int64)
-            arrays = {name: self._grid.attribute(name).cpu().numpy()[slots]
-                      for name, _ in _ATTRIBUTES}
-            arrays['blocks'] = hashmap.key_tensor().cpu().numpy()[slots]
+            arrays = self._blocks.arrays()
             arrays['voxel_size_m'] = np.array(self.config.voxel_size_m)
             arrays['frames'] = np.array([self._frames, self._colored_frames])
         content = io.BytesIO()
-        np.savez_compressed(content, **arrays)
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
         write_atomically(path, content.getvalue())
 
     def load(self, path: Path) -> None:
@@ -172,41 +168,28 @@ class TsdfMapper(Mapper):
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            shape = (self.config.voxel_size_m, arrays['tsdf'].shape[1:])
-            size_m, frames = float(arrays['voxel_size_m']), arrays['frames'].tolist()
+                arrays = {name: file[name] for name in ('blocks', *ATTRIBUTES)}
+                size_m, (frames, colored) = float(file['voxel_size_m']), file['frames'].tolist()
+            got = (size_m, arrays['tsdf'].shape[1:4])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(f'{path} is not a saved map', error, 'a file that save wrote') from error
-        expected = (size_m, (self.config.block_resolution,) * 3 + (1,))
-        if shape != expected:
-            raise InputError(f'{path} has other voxels', expected, shape, 'Set the same options.')
+        wanted = (self.config.voxel_size_m, (self.config.block_resolution,) * 3)
+        if got != wanted:
+            raise InputError(f'{path} has other voxels', got, wanted, 'Set the same options.')
         with self._lock:
-            self.reset()
-            self._restore(arrays)
-            self._frames, self._colored_frames = frames
+            self._blocks.restore(arrays)
+            self._frames, self._colored_frames = frames, colored
 
     def stats(self) -> dict[str, float]:
         """Return the numbers of blocks, of frames, and the memory that the map takes."""
         with self._lock:
-            hashmap = self._grid.hashmap()
-            voxel_bytes = sum(4 * channels for _, channels in _ATTRIBUTES)
-            block_bytes = voxel_bytes * self.config.block_resolution**3
             return {
-                'blocks': float(hashmap.size()),
+                'blocks': float(len(self._blocks)),
                 'max_blocks': float(self.config.max_blocks),
-                'dropped_blocks': float(self._dropped),
+                'dropped_blocks': float(self._blocks.dropped),
                 'frames': float(self._frames),
-                'memory_mb': hashmap.capacity() * block_bytes / 1e6,
+                'memory_mb': self._blocks.memory_mb,
             }
-
-    def _empty_grid(self) -> Any:
-        names = [name for name, _ in _ATTRIBUTES]
-        channels = [count for _, count in _ATTRIBUTES]
-        return o3d.t.geometry.VoxelBlockGrid(
-            names, [o3d.core.float32] * len(names), channels, self.config.voxel_size_m,
-            self.config.block_resolution, min(_FIRST_BLOCKS, self.config.max_blocks),
-            self._o3d_device,
-        )
 
     def _integrate(
         self,
@@ -220,12 +203,12 @@ class TsdfMapper(Mapper):
         self._colored_frames += frame.rgb is not None
         if not len(blocks):
             return
-        self._activate(blocks, T_world_camera[:3, 3])
+        self._blocks.activate(blocks, T_world_camera[:3, 3])
         rgb = frame.rgb
         if rgb is None:
             rgb = np.full((*depth.shape, 3), _UNKNOWN_COLOR, np.uint8)
-        self._grid.integrate(
-            self._tensor(blocks),
+        self._blocks.grid.integrate(
+            self._blocks.tensor(blocks),
             self._image(depth),
             self._image(rgb),
             # Open3D cuts a voxel's pixel coordinates off, where the nearest pixel is meant.
@@ -236,15 +219,7 @@ class TsdfMapper(Mapper):
             self.config.truncation_voxels,
         )
         if self._frames % _WEIGHT_PERIOD == 0:
-            self._bound_weights()
-
-    def _bound_weights(self) -> None:
-        weight = self._grid.attribute('weight').flatten(0)
-        if self.device == 'cpu':
-            view = weight.numpy()
-            np.minimum(view, self.config.max_weight, out=view)
-        else:
-            weight[weight.gt(self.config.max_weight)] = self.config.max_weight
+            self._blocks.bound_weights(self.config.max_weight)
 
     def _blocks_in_view(
         self,
@@ -261,7 +236,7 @@ class TsdfMapper(Mapper):
         depth = depth[::step, ::step]
         if not depth.any():
             return np.zeros((0, 3), np.int32)
-        blocks: NDArray[np.int32] = self._grid.compute_unique_block_coordinates(
+        blocks: NDArray[np.int32] = self._blocks.grid.compute_unique_block_coordinates(
             self._image(depth),
             o3d.core.Tensor(frame.camera.subsampled(step).K),
             o3d.core.Tensor(invert(T_world_camera)),
@@ -269,82 +244,10 @@ class TsdfMapper(Mapper):
             max_depth_m,
             self.config.truncation_voxels,
         ).cpu().numpy()
-        if len(blocks) <= self.config.max_blocks:
-            return blocks
-        self._count_dropped(len(blocks) - self.config.max_blocks)
-        order = np.argsort(self._distances_m(blocks, T_world_camera[:3, 3]), kind='stable')
-        return blocks[order[:self.config.max_blocks]]
-
-    def _activate(
-        self, blocks: NDArray[np.int32], camera_world_m: NDArray[np.float64]
-    ) -> None:
-        """Give every block a place, dropping far ones at the bound."""
-        hashmap = self._grid.hashmap()
-        keys = self._tensor(blocks)
-        new = len(blocks)
-        if hashmap.size() + new > min(hashmap.capacity(), self.config.max_blocks):
-            new = int((~hashmap.find(keys)[1].cpu().numpy()).sum())
-        excess = hashmap.size() + new - self.config.max_blocks
-        if excess > 0:
-            self._drop(max(excess, int(_DROPPED_SHARE * self.config.max_blocks)), blocks,
-                       camera_world_m)
-        if hashmap.size() + new > hashmap.capacity():
-            # Left alone, Open3D grows by what is missing, and copies everything every frame.
-            grown = max(2 * hashmap.capacity(), hashmap.size() + new)
-            hashmap.reserve(min(grown, self.config.max_blocks))
-        places, fresh = hashmap.activate(keys)
-        if self._dropped:
-            # The place of an erased block keeps its values.
-            for name, _ in _ATTRIBUTES:
-                self._grid.attribute(name)[places[fresh].to(o3d.core.int64)] = 0.0
-
-    def _drop(
-        self, count: int, kept: NDArray[np.int32], camera_world_m: NDArray[np.float64]
-    ) -> None:
-        """Erase the blocks farthest from the camera, but none that is in view."""
-        hashmap = self._grid.hashmap()
-        keys = hashmap.key_tensor().cpu().numpy()[hashmap.active_buf_indices().cpu().numpy()]
-        low = np.minimum(keys.min(0), kept.min(0)).astype(np.int64)
-        size = np.maximum(keys.max(0), kept.max(0)) - low + 1
-        flat, in_view = (((k - low) @ (1, size[0], size[0] * size[1])) for k in (keys, kept))
-        keys = keys[~np.isin(flat, in_view)]
-        order = np.argsort(-self._distances_m(keys, camera_world_m), kind='stable')
-        gone = keys[order[:count]]
-        hashmap.erase(self._tensor(gone))
-        self._count_dropped(len(gone))
-
-    def _count_dropped(self, count: int) -> None:
-        if not self._dropped:
-            logger.warning(
-                'the map is full: the blocks farthest from the camera are dropped; raise '
-                'mapper.max_blocks = %d or mapper.voxel_size_m', self.config.max_blocks,
-            )
-        self._dropped += count
-
-    def _distances_m(
-        self, blocks: NDArray[np.int32], point_world_m: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        block_m = self.config.voxel_size_m * self.config.block_resolution
-        distances: NDArray[np.float64] = np.linalg.norm(
-            (blocks + 0.5) * block_m - point_world_m, axis=1
-        )
-        return distances
-
-    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        blocks = arrays['blocks'].astype(np.int32)
-        if not len(blocks):
-            return
-        self._activate(blocks, np.zeros(3))
-        places = self._grid.hashmap().find(self._tensor(blocks))[0].to(o3d.core.int64)
-        for name, _ in _ATTRIBUTES:
-            self._grid.attribute(name)[places] = self._tensor(arrays[name])
-
-    def _tensor(self, array: NDArray[Any]) -> Any:
-        tensor = o3d.core.Tensor.from_numpy(np.ascontiguousarray(array))
-        return tensor.to(self._o3d_device)
+        return self._blocks.nearest(blocks, T_world_camera[:3, 3])
 
     def _image(self, image: NDArray[Any]) -> Any:
-        return o3d.t.geometry.Image(self._tensor(image))
+        return o3d.t.geometry.Image(self._blocks.tensor(image))
 
     def _weight_threshold(self) -> float:
         # Open3D takes what lies above the threshold, and weights are whole numbers.

@@ -129,6 +129,19 @@ def test_bad_pixels_do_not_disturb_good_ones():
     np.testing.assert_allclose(got[:, 2], 1.0, atol=2e-4)
 
 
+def test_images_as_messages_give_them():
+    """Read-only, and parts of larger arrays."""
+    frame = wall_frame()
+    rgb = np.zeros((120, 200, 4), np.uint8)[..., :3]
+    depth = np.frombuffer(frame.depth_m.tobytes(), np.float32).reshape(120, 200)
+    rgb.flags.writeable = False
+    mapper = make_mapper(max_depth_step=0.0)
+    mapper.integrate(dataclasses.replace(frame, rgb=rgb, depth_m=depth))
+    rgb = np.frombuffer(frame.rgb.tobytes(), np.uint8).reshape(120, 200, 3)
+    mapper.integrate(dataclasses.replace(frame, rgb=rgb))
+    assert len(mapper.mesh().faces)
+
+
 def test_unusable_frames_are_refused():
     mapper = make_mapper()
     frame = wall_frame()
