@@ -33,7 +33,7 @@ from rich.table import Table
 from std_srvs.srv import Trigger
 
 _WAIT_S = 5.0
-_PLAY_S = 45.0
+_PLAY_S = 35.0
 _PRELOADED = 400
 """Frames that are decoded before playing, about 0.6 GB; longer sources are decoded on the way."""
 _START_S = 60.0
@@ -236,7 +236,7 @@ def _center(truth: Any) -> np.ndarray:
 def _size(size_m: Any) -> str:
     length, width, height = (100 * float(edge) for edge in size_m)
     long, short = max(length, width), min(length, width)
-    return f'{long:.1f} x {short:.1f} x {height:.1f}'
+    return f'{long:.1f}x{short:.1f}x{height:.1f}'
 
 
 def show(out: Path, source: str, took_s: float) -> None:
