@@ -67,7 +67,7 @@ def join_overhanging(
             center = boxes[lower].mean(0)
             beneath = ((center > boxes[upper][0]) & (center < boxes[upper][1])).all()
             gap = bottom - head
-            if foot < _HOVERS_M and beneath and -0.05 < gap < max(0.05, 0.6 * (top - bottom)):
+            if foot < _HOVERS_M and beneath and -0.05 < gap < max(0.05, top - bottom):
                 pair = (joined[lower], joined[upper])
                 joined[lower] = tuple(np.concatenate(both) for both in zip(*pair))  # type: ignore[assignment]
                 joined[upper] = (joined[upper][0][:0], joined[upper][1][:0])

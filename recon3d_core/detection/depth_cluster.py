@@ -282,7 +282,7 @@ def _make_cloud(frame: Frame, step: int, max_range_m: float) -> _Cloud:
     valid = (depth > 0.1) & (depth < max_range_m)
     kernel = np.ones((3, 3), np.uint8)
     nearest = cv2.erode(np.where(valid, depth, np.float32(100)), kernel)
-    valid &= cv2.dilate(depth, kernel) - nearest < 0.012 + 0.02 * step * depth
+    valid &= cv2.dilate(depth, kernel) - nearest < 0.008 + 0.012 * step * depth
     points = apply(frame.pose, frame.camera.subsampled(step).points(depth))
     return _Cloud(points, valid, depth, depth_noise_m(depth))
 

@@ -25,6 +25,7 @@ class PlaneSearch:
         max_tilt_rad: Largest angle between a support's normal and up.
         hypotheses: Random triples per plane.
         cell_size_m: Resolution at which areas are measured.
+        bridge_m: Parts of a plane that are closer are one support.
     """
 
     max_planes: int = 4
@@ -33,6 +34,7 @@ class PlaneSearch:
     max_tilt_rad: float = 0.15
     hypotheses: int = 120
     cell_size_m: float = 0.02
+    bridge_m: float = 0.3
 
 
 def within(index: NDArray[np.integer], shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -133,7 +135,7 @@ def find_supports(
         if up_world is None and above < 0:
             plane, above = Plane(-plane.normal_world, -plane.offset_m), -above
         if above > 0:
-            supports += _connected_areas(plane, points[near], search)
+            supports += _connected_areas(plane, points[near], points_world_m, search)
         points, normals, noise = points[~near], normals[~near], noise[~near]
     return supports
 
@@ -196,9 +198,15 @@ def _least_squares(points: NDArray[np.float32], side: NDArray[np.float64]) -> Pl
 
 
 def _connected_areas(
-    plane: Plane, inliers: NDArray[np.float32], search: PlaneSearch
+    plane: Plane,
+    inliers: NDArray[np.float32],
+    everything: NDArray[np.float32],
+    search: PlaneSearch,
 ) -> list[Support]:
-    """Split a plane's inliers into connected areas that are large enough."""
+    """Split a plane's inliers (N, 3) into connected areas that are large enough.
+
+    Where some point of `everything` (M, 3) lies below the plane there is no support.
+    """
     axes = frame_from_normal(plane.normal_world)
     xy = inliers @ axes[:, :2].astype(np.float32)
     cell = search.cell_size_m
@@ -209,17 +217,14 @@ def _connected_areas(
         return []
     seen = np.zeros(shape, np.uint8)
     seen[index[:, 0], index[:, 1]] = 1
-    # Objects shade the support behind them: bridge gaps of some centimetres before labelling.
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-    closed = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, kernel)
-    labels, count = ndimage.label(closed)
-    sizes = np.bincount(labels[index[:, 0], index[:, 1]], minlength=count + 1)
-    cells = np.bincount(labels.ravel(), minlength=count + 1) * cell * cell
+    areas = _joined_over_shadows(seen, search)
+    open_cells = _cells_with_points_below(plane, everything, axes, origin, seen.shape, cell)
+    sizes = [area[index[:, 0], index[:, 1]].sum() for area in areas]
     found = []
-    for label in np.argsort(-sizes):
-        if label == 0 or cells[label] < search.min_area_m2:
+    for number in np.argsort(sizes)[::-1]:
+        if areas[number].sum() * cell * cell < search.min_area_m2:
             continue
-        area = _outline_filled(labels == label)
+        area = _outline_filled(areas[number], open_cells)
         boundary = _boundary(area, origin, cell, plane, axes)
         found.append(
             Support(
@@ -233,18 +238,52 @@ def _connected_areas(
     return found
 
 
-def _outline_filled(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Fill an area to its convex hull where it is nearly convex, else only its holes."""
+def _joined_over_shadows(seen: NDArray[np.uint8], search: PlaneSearch) -> list[NDArray[np.bool_]]:
+    """Return the areas of a plane; parts that only the shadows of objects divide are one.
+
+    Args:
+        seen: (nx, ny) 1 where the plane was seen.
+        search: Bounds.
+    """
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+    closed = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, kernel)
+    labels, count = ndimage.label(closed)
+    cells = np.bincount(labels.ravel(), minlength=count + 1)
+    cells[0] = 0
+    large = cells * search.cell_size_m**2 >= 0.2 * search.min_area_m2
+    kept = large[labels]
+    reach = 2 * round(search.bridge_m / 2 / search.cell_size_m) + 1
+    near = cv2.dilate(kept.astype(np.uint8), np.ones((reach, reach), np.uint8))
+    groups, count = ndimage.label(near)
+    return [kept & (groups == number) for number in range(1, count + 1)]
+
+
+def _cells_with_points_below(
+    plane: Plane,
+    points: NDArray[np.float32],
+    axes: NDArray[np.float64],
+    origin: NDArray[np.floating],
+    shape: tuple[int, ...],
+    cell: float,
+) -> NDArray[np.bool_]:
+    """Return the cells (nx, ny) beneath which something was seen through the plane."""
+    low = points[plane.height_m(points) < -0.04]
+    index = np.floor((low @ axes[:, :2].astype(np.float32) - origin) / cell).astype(np.int32)
+    index = index[within(index, shape)]
+    cells = np.zeros(shape, bool)
+    cells[index[:, 0], index[:, 1]] = True
+    return cells
+
+
+def _outline_filled(area: NDArray[np.bool_], open_cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill an area to its convex hull, but for what was seen to be open."""
     contours, _ = cv2.findContours(
         area.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
-    filled = np.zeros(area.shape, np.uint8)
-    hull = cv2.convexHull(np.concatenate(contours))
-    cv2.fillConvexPoly(filled, hull, 1)
-    if area.sum() < 0.6 * filled.sum():
-        filled[:] = 0
-        cv2.drawContours(filled, contours, -1, 1, cv2.FILLED)
-    return filled > 0
+    hull = np.zeros(area.shape, np.uint8)
+    cv2.fillConvexPoly(hull, cv2.convexHull(np.concatenate(contours)), 1)
+    filled: NDArray[np.bool_] = (hull > 0) & (area | ~open_cells)
+    return filled
 
 
 def _boundary(
