@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import contextlib
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -28,9 +29,9 @@ LATCHED = QoSProfile(
 class Listener(Node):
     """Subscribes to the objects' points."""
 
-    def __init__(self, say: Callable[[str], None] = print) -> None:
+    def __init__(self, say: Callable[[str], None] = print, **kwargs: Any) -> None:
         """Subscribe; `say` is given one line per object and message."""
-        super().__init__('listen_to_objects')
+        super().__init__('listen_to_objects', **kwargs)
         self._say = say
         self.create_subscription(PointCloud2, '/recon3d/objects/points', self._listen, LATCHED)
 

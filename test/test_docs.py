@@ -121,6 +121,15 @@ def test_make_targets_exist(page):
                 assert set(word.removeprefix('BENCH=').split()) <= benchmarks, words
 
 
+def test_paths_of_the_recipe_exist():
+    """In the workspace of the recipe this repository is src/recon3d."""
+    text = '\n'.join(block.text for block in pages.blocks(README, 'console'))
+    named = re.findall(r'src/recon3d/(\S+)', text)
+    assert named
+    for name in named:
+        assert (ROOT / name).is_file(), name
+
+
 def known_options() -> set[str]:
     known = {info.path for info in config.describe(config.validate(PipelineConfig, {}))}
     for kind in registry.KINDS:
