@@ -146,16 +146,18 @@ class Pipeline:
         """
         index, self.frames_read = self.frames_read, self.frames_read + 1
         try:
-            frame = frame.checked()
-            frame.pose  # noqa: B018 - nothing can be placed without it
+            return self._update(frame.checked(), index)
         except FrameError as error:
             self.dropped[error.reason] += 1
             raise
+
+    def _update(self, frame: Frame, index: int) -> SceneUpdate:
         deadline = self._deadline()
+        frame.pose  # noqa: B018 - raises: nothing can be placed without it
+        integrated = self._integrate(frame)
         self._stamp_ns, self._inputs = frame.stamp_ns, frame.inputs
         if frame.gravity_world is not None:
             self._up = -frame.gravity_world
-        integrated = self._integrate(frame)
         removed: list[int] = []
         detections = self._detect(frame)
         if detections is not None:
