@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import bisect
 from collections.abc import Sequence
+import math
 import threading
 import time
 from typing import Any, ClassVar
@@ -19,6 +20,8 @@ from recon3d_core.interfaces import Plugin
 Transform = NDArray[np.float64]
 
 _KEPT_POSES = 2000
+_BACK_NS = 1_000_000_000
+_RESTART_S = 2.0
 
 
 class PoseSourceConfig(PluginConfig):
@@ -110,10 +113,20 @@ class PoseBuffer:
         self._changed = threading.Condition()
         self._stamps_ns: list[int] = []
         self._poses: list[Transform] = []
+        self._last_ns: int | None = None
+        self._restarted_s = -math.inf
 
     def add(self, stamp_ns: int, T_world_body: Transform) -> None:
-        """Insert a pose; one of the same stamp is replaced."""
+        """Insert a pose; one of the same stamp is replaced.
+
+        Where stamps go back by more than a second, time began again: older poses are forgotten.
+        """
         with self._changed:
+            if self._last_ns is not None and stamp_ns < self._last_ns - _BACK_NS:
+                self._stamps_ns.clear()
+                self._poses.clear()
+                self._restarted_s = time.monotonic()
+            self._last_ns = stamp_ns
             index = bisect.bisect_left(self._stamps_ns, stamp_ns)
             if index < len(self._stamps_ns) and self._stamps_ns[index] == stamp_ns:
                 self._poses[index] = T_world_body
@@ -124,11 +137,13 @@ class PoseBuffer:
                 del self._stamps_ns[0], self._poses[0]
             self._changed.notify_all()
 
-    def clear(self) -> None:
-        """Forget all poses."""
+    def reset(self) -> None:
+        """Forget the poses from before time went back; the first new ones may be here already."""
         with self._changed:
-            self._stamps_ns.clear()
-            self._poses.clear()
+            if time.monotonic() - self._restarted_s > _RESTART_S:
+                self._stamps_ns.clear()
+                self._poses.clear()
+                self._last_ns = None
 
     def lookup(self, stamp_ns: int, timeout_s: float) -> Transform:
         """Return the pose (4, 4) at a stamp, interpolated; waits at most `timeout_s` for it.

@@ -111,7 +111,7 @@ class TopicPoseSource(PoseSource, abc.ABC):
     def reset(self) -> None:
         """Forget all poses."""
         for buffer in self.buffers.values():
-            buffer.clear()
+            buffer.reset()
         self._last_error.clear()
 
     def stop(self) -> None:

@@ -82,6 +82,21 @@ def test_buffer_is_bounded():
     assert len(buffer._stamps_ns) == len(buffer._poses) <= 2000
 
 
+def test_poses_of_the_new_time_survive_the_reset():
+    buffer = PoseBuffer()
+    buffer.add(100 * SECOND, T_A)
+    buffer.add(50 * SECOND, T_B)  # a bag begins again before the node notices
+    buffer.reset()
+    np.testing.assert_array_equal(buffer.lookup(50 * SECOND, 0.0), T_B)
+    with pytest.raises(FrameError):
+        buffer.lookup(100 * SECOND, 0.0)
+    buffer = PoseBuffer()
+    buffer.add(100 * SECOND, T_A)
+    buffer.reset()
+    with pytest.raises(FrameError):
+        buffer.lookup(100 * SECOND, 0.0)
+
+
 class Ears:
     """A node with a source of poses, and a publisher."""
 
