@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 from recon3d_core import config, registry
 from recon3d_core.cli.main import available_verbs, make_app
+from recon3d_core.data import load_source
 from recon3d_core.errors import PluginError
 from recon3d_core.scene.options import load_config, PipelineConfig
 import typer.main
@@ -27,16 +30,59 @@ OUTPUTS = ROOT / 'docs/outputs.md'
 TROUBLESHOOTING = ROOT / 'docs/troubleshooting.md'
 PLUGIN_GUIDE = ROOT / 'docs/adding_a_plugin.md'
 CONVENTION_BLOCKS = pages.blocks(CONVENTIONS, 'python')
-RECON3D = [sys.executable, '-m', 'recon3d_core']
 ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT), 'COLUMNS': '200'}
 # A page per test: so that a failure names it.
 every_page = pytest.mark.parametrize('page', pages.PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 
 
-def run(*command: str) -> subprocess.CompletedProcess:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=ENVIRONMENT)
-    assert done.returncode == 0, done.stderr
-    return done
+@dataclasses.dataclass
+class Command:
+    """A command that runs while other tests do; `output` waits for it."""
+
+    process: subprocess.Popen
+
+    @classmethod
+    def start(cls, *arguments: str) -> Command:
+        pipe = subprocess.PIPE
+        return cls(
+            subprocess.Popen(
+                [sys.executable, '-m', 'recon3d_core', *arguments],
+                stdout=pipe,
+                stderr=pipe,
+                text=True,
+                env=ENVIRONMENT,
+            )
+        )
+
+    def output(self) -> str:
+        printed, complaint = self.process.communicate(timeout=100)
+        assert self.process.returncode == 0, complaint
+        return printed
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory) -> Path:
+    """Return where the commands write."""
+    return tmp_path_factory.mktemp('docs')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def commands(folder) -> Iterator[dict[str, Command]]:
+    """Start the commands that the README shows, in a small form, all at once."""
+    small = 'frames=6&rate_hz=5&width=320&height=240'
+    run = ('run', f'synthetic:single_box?{small}', '--out', str(folder / 'out'))
+    bag = ('play', f'synthetic:single_box?{small}', '--bag', str(folder / 'box.mcap'))
+    started = {
+        'run': Command.start(*run, '--max-frames', '5'),
+        'plugins': Command.start('plugins'),
+        'help': Command.start('--help'),
+        'bag': Command.start(*bag),
+    }
+    yield started
+    for command in started.values():
+        if command.process.poll() is None:
+            command.process.kill()
+            command.process.communicate()
 
 
 def execute(block: pages.Block) -> None:
@@ -188,25 +234,33 @@ def flatten(values: dict, prefix: str = '') -> dict:
     return flat
 
 
-def test_help_and_plugins_run():
-    done = run(*RECON3D, '--help')
-    for verb in available_verbs():
-        assert verb in done.stdout
+def test_help_names_the_verbs(commands):
+    printed = commands['help'].output()
     documented = {row[0].split()[1] for row in pages.tables(README, 'command', 'what it does')}
     assert documented <= set(available_verbs())
-    listed = run(*RECON3D, 'plugins').stdout
+    for verb in available_verbs():
+        assert verb in printed
+
+
+def test_plugins_are_listed(commands):
+    printed = commands['plugins'].output()
     for kind, named in registry.BUILTINS.items():
         for name in named:
-            assert re.search(rf'{kind}\W+{name}\b', listed), (kind, name)
+            assert re.search(rf'{kind}\W+{name}\b', printed), (kind, name)
+
+
+def test_a_recorded_bag_is_a_source(commands, folder):
+    commands['bag'].output()
+    frames = list(load_source(folder / 'box.mcap'))
+    assert len(frames) == 6
+    assert frames[0].inputs >= {'rgb', 'depth', 'pose'}
 
 
 @pytest.fixture(scope='module')
-def output(tmp_path_factory) -> Path:
+def output(commands, folder) -> Path:
     """Return the folder of a short run."""
-    out = tmp_path_factory.mktemp('run') / 'out'
-    source = 'synthetic:single_box?rate_hz=5&width=320&height=240'
-    run(*RECON3D, 'run', source, '--out', str(out), '--max-frames', '6')
-    return out
+    commands['run'].output()
+    return folder / 'out'
 
 
 def test_documented_files_are_written(output):
@@ -258,7 +312,7 @@ def test_example_uses_the_library(capsys):
 
 
 def test_plugin_of_the_guide_finds_an_object(tmp_path, monkeypatch):
-    from recon3d_core import load_source, Pipeline
+    from recon3d_core import Pipeline
 
     (block,) = pages.blocks(PLUGIN_GUIDE, 'python')
     assert len(block.text.splitlines()) <= 36
