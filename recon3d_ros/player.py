@@ -22,8 +22,8 @@ import rclpy
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
+from recon3d_core.data.bag_writer import upright_transform
 from recon3d_core.errors import InputError
-from recon3d_core.geometry.transforms import frame_from_normal, make_transform
 from recon3d_core.interfaces import Source
 from recon3d_core.types import Frame
 from recon3d_ros.conversions.camera_info import info_from_camera
@@ -100,12 +100,7 @@ def pose_kind(wanted: str) -> str:
 
 def level_world(gravity_world: np.ndarray | None) -> np.ndarray:
     """Return `T_map_world` (4, 4), which turns a world until gravity points along -z."""
-    if gravity_world is None:
-        return np.eye(4)
-    up_world = -np.asarray(gravity_world, np.float64)
-    if up_world[2] > 1 - 1e-9:
-        return np.eye(4)
-    return make_transform(frame_from_normal(up_world).T)
+    return np.eye(4) if gravity_world is None else upright_transform(gravity_world)
 
 
 def ahead(frames: Iterator[Any], size: int = _AHEAD) -> Iterator[Any]:

@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Annotated, Any
 
+from recon3d_core import config
 from recon3d_core.errors import RunError
 import typer
 
@@ -39,7 +40,10 @@ def command(
 
     opened = load_source(source)
     if bag is not None:
-        _record(opened, bag, compressed, pose)
+        values = {'pose': 'tf' if pose == 'auto' else pose, 'world_frame': world_frame}
+        if compressed:
+            values |= {'color': 'jpeg', 'depth': 'compressed'}
+        _record(opened, bag, values)
         return
     try:
         player: Any = importlib.import_module('recon3d_ros.player')
@@ -65,8 +69,8 @@ def command(
     typer.echo(f'{sent} frames sent')
 
 
-def _record(source: Any, path: Path, compressed: bool, pose: str) -> None:
-    from recon3d_core.data.bag_writer import write_bag
+def _record(source: Any, path: Path, values: dict[str, Any]) -> None:
+    from recon3d_core.data.bag_writer import BagOptions, write_bag
 
-    count = write_bag(source, path, compressed=compressed, pose='tf' if pose == 'auto' else pose)
-    typer.echo(f'{count} frames written to {path}')
+    report = write_bag(source, path, config.validate(BagOptions, values))
+    typer.echo(f'{report.frames} frames written to {report.path}, {report.bytes / 1e6:.1f} MB')
