@@ -28,6 +28,7 @@ class Evidence:
             outside of the mask and has none.
         depth_m: (n + 1,) float32.
         weight: (n + 1,) float32 trust in [0, 1] of a depth; OBJECT pixels only.
+        vote: (n + 1,) float32 vote of a depth, in [0, 1], for the surface being the object's.
         slope: (n + 1,) float32 factor from depth difference to distance from the surface.
         rgb: (n + 1, 3) float32, or None.
     """
@@ -35,6 +36,7 @@ class Evidence:
     label: NDArray[np.uint8]
     depth_m: NDArray[np.float32]
     weight: NDArray[np.float32]
+    vote: NDArray[np.float32]
     slope: NDArray[np.float32]
     rgb: NDArray[np.float32] | None
 
@@ -76,12 +78,14 @@ def gather(view: View, window: Window, jump_m: float) -> Evidence:
     label[_leaks(depth, mask, jump_m)] = SILENT
     cosine, edge = _surface(camera, depth, mask, jump_m)
     weight = cosine * np.clip(FULL_TRUST_M / np.maximum(depth, 0.01), 0.3, 1)
-    weight[edge] *= EDGE_TRUST
+    vote = np.where(edge, np.float32(EDGE_TRUST), np.float32(1))
+    weight *= vote
     rgb = view.frame.rgb
     return Evidence(
         _append(label.astype(np.uint8), SILENT),
         _append(depth, 0),
         _append(np.maximum(weight, 0.01).astype(np.float32), 0),
+        _append(vote, 0),
         _append(cosine, 1),
         None if rgb is None else _colors(rgb[part]),
     )

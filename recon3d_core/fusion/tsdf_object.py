@@ -79,6 +79,7 @@ class TsdfState:
         grid: Place and resolution.
         sdf_m: (n,) float32 weighted mean of the signed distances.
         weight: (n,) float32 weight of that mean.
+        hits: (n,) float32 votes for being near the object's surface.
         free: (n,) float32 votes for free space.
         color: (n, 3) float32 weighted mean of the colours.
         color_weight: (n,) float32 weight of that mean.
@@ -88,12 +89,13 @@ class TsdfState:
     grid: VoxelGrid
     sdf_m: NDArray[np.float32]
     weight: NDArray[np.float32]
+    hits: NDArray[np.float32]
     free: NDArray[np.float32]
     color: NDArray[np.float32]
     color_weight: NDArray[np.float32]
     views: int = 0
 
-    ARRAYS = ('sdf_m', 'weight', 'free', 'color', 'color_weight')
+    ARRAYS = ('sdf_m', 'weight', 'hits', 'free', 'color', 'color_weight')
 
 
 class TsdfObjectReconstructor(Reconstructor):
@@ -106,8 +108,9 @@ class TsdfObjectReconstructor(Reconstructor):
     def start(self, grid: VoxelGrid) -> TsdfState:
         """Return the state of an object of which nothing was seen yet."""
         n = int(np.prod(grid.shape))
-        flat = [np.zeros(n, np.float32) for _ in range(4)]
-        return TsdfState(grid, flat[0], flat[1], flat[2], np.zeros((n, 3), np.float32), flat[3])
+        sdf, weight, hits, free, color_weight = np.zeros((5, n), np.float32)
+        color = np.zeros((n, 3), np.float32)
+        return TsdfState(grid, sdf, weight, hits, free, color, color_weight)
 
     def truncation_m(self, grid: VoxelGrid) -> float:
         """Return the truncation distance on a grid, metres."""
@@ -158,9 +161,11 @@ class TsdfObjectReconstructor(Reconstructor):
         distance = ahead[near] * evidence.slope[pixels]
         keep = (np.abs(ahead[near]) < truncation) | (np.abs(distance) < truncation * 0.5)
         near, pixels, distance = near[keep], pixels[keep], distance[keep]
-        weight = evidence.weight[pixels]
         # Behind the surface trust fades, or a thin wall would be eaten from its other side.
-        weight = weight * np.clip(1 + 0.9 * distance / truncation, 0.1, 1)
+        fading = np.clip(1 + 0.9 * distance / truncation, 0.1, 1)
+        hits = state.hits[near] + fading * evidence.vote[pixels]
+        state.hits[near] = np.minimum(hits, self.config.max_weight)
+        weight = fading * evidence.weight[pixels]
         self._average(state, near, distance, weight)
         if evidence.rgb is not None:
             close = np.abs(distance) < 1.5 * state.grid.voxel_size_m
@@ -211,7 +216,7 @@ class TsdfObjectReconstructor(Reconstructor):
         was measured. Elsewhere it is plus or minus the truncation, or 0 where unknown.
         """
         truncation = np.float32(self.truncation_m(state.grid))
-        free = (state.free > self.config.free_ratio * state.weight) & (state.free >= 0.3)
+        free = (state.free > self.config.free_ratio * state.hits) & (state.free >= 0.3)
         observed = (state.weight > self.config.min_weight) & ~free
         free |= observed & (state.sdf_m > 1.5 * state.grid.voxel_size_m)
         sdf = np.where(observed, state.sdf_m, np.where(free, truncation, 0)).astype(np.float32)

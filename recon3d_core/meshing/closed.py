@@ -20,8 +20,9 @@ from recon3d_core.meshing.closing.envelope import fill_unseen, slice_hulls
 from recon3d_core.meshing.closing.known import (
     gather_known,
     Known,
-    solid_parts,
+    largest_part,
     without_cavities,
+    without_crumbs,
 )
 from recon3d_core.meshing.closing.mirror import complete_by_mirror
 from recon3d_core.meshing.closing.prior import Prior
@@ -132,7 +133,7 @@ class ClosedMesher(Mesher):
             sdf = np.where(prior.says, prior.sdf_m, sdf)
             sure = sure | prior.says
         filled = fill_unseen(solid, empty, known.lowest)
-        filled = solid_parts(without_cavities(filled))
+        filled = without_crumbs(without_cavities(largest_part(filled)))
         voxel = known.grid.voxel_size_m
         field = smooth_field(filled, voxel)
         mixed = sure & (np.abs(sdf) < 3 * voxel) & (filled == (sdf <= 0))
@@ -164,7 +165,7 @@ def _check(shape: Shape) -> None:
 
 def _from_occupancy(shape: Shape) -> tuple[Mesh, Shape]:
     """Return the mesh of probabilities alone, as a visual hull or a network gives them."""
-    solid = solid_parts(shape.occupancy > 0.5)
+    solid = largest_part(shape.occupancy > 0.5)
     if not solid.any():
         return EMPTY, shape
     voxel = np.float32(shape.grid.voxel_size_m)

@@ -14,7 +14,7 @@ KEEP_AREA = 1.06
 KEEP_ORDER = 1.15
 MIN_AGREEMENT = 0.4
 MIN_ANISOTROPY = 0.05
-PRINCIPAL_AREA = 1.12
+PRINCIPAL_AREA = 1.2
 
 
 def place(mesh: Mesh, up: Array, previous: Array | None = None) -> tuple[Array, Array]:

@@ -71,14 +71,20 @@ def fill_unseen(
 def without_lip(solid: NDArray[np.bool_], lowest: int) -> NDArray[np.bool_]:
     """Return a solid without the brim of support that leaky masks leave around its foot.
 
+    What is broad is no brim: a flat part beside a higher one stays.
+
     Args:
         solid: (nx, ny, nz), z up.
         lowest: Lowest level of the object; the brim is there or one level higher.
     """
-    above = solid[:, :, lowest + LIP_VOXELS : lowest + LIP_VOXELS + 2].any(2)
+    top = lowest + LIP_VOXELS
+    above = solid[:, :, top : top + 2].any(2)
     if not above.any():
         return solid
-    allowed = ndimage.binary_dilation(above, np.ones((3, 3), bool))
+    around = np.ones((3, 3), bool)
+    brim = solid[:, :, :top].any(2) & ~ndimage.binary_dilation(above, around)
+    broad = ndimage.binary_erosion(brim, around, iterations=LIP_VOXELS)
+    brim &= ~ndimage.binary_dilation(broad, around, iterations=LIP_VOXELS + 1)
     result = solid.copy()
-    result[:, :, : lowest + LIP_VOXELS] &= allowed[..., None]
+    result[:, :, :top] &= ~brim[..., None]
     return result

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 MAX_TILT_RAD = 0.03
 MARGIN_VOXELS = 3
-MIN_PART = 0.05
+GAP_VOXELS = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,44 +59,79 @@ def gather_known(shape: Shape, support: Plane | None) -> Known | None:
         shape = resampled(shape, frame_from_normal(support.normal_world))
     assert shape.sdf_m is not None
     assert shape.observed is not None
-    inside = solid_parts(shape.observed & (shape.sdf_m <= 0))
+    inside = shape.observed & (shape.sdf_m <= 0)
     if not inside.any():
         return None
     stands = support is not None and _reaches(shape.grid, inside, support)
+    if stands and support is not None:
+        # At and below the support, masks leak and the bands behind two surfaces touch.
+        height = heights_m(shape.grid, support)
+        inside = without_lip(inside & (height > 0), _level(height))
+        if not inside.any():
+            return None
+    inside = largest_part(inside)
     shape, inside = _cropped(shape, inside, support if stands else None)
     assert shape.sdf_m is not None
     assert shape.observed is not None
     grid = shape.grid
-    height = heights_m(grid, support) if stands and support else None
-    if height is None:
+    above = heights_m(grid, support) if stands and support is not None else None
+    if above is not None:
+        lowest = _level(above)
+    else:
         # No support cuts what reaches below the lowest surface that was seen.
         skin = inside & (shape.sdf_m > -grid.voxel_size_m)
-        lowest = int((skin if skin.any() else inside).any((0, 1)).argmax())
+        levels = np.nonzero(skin if skin.any() else inside)[2]
+        lowest = int(np.quantile(levels, 0.02))
         inside[:, :, :lowest] = False
-    else:
-        lowest = int((height.mean((0, 1)) > 0).argmax())
-        inside = without_lip(inside, lowest)
     near = shape.observed & (inside | (shape.sdf_m > 0))
     free = near & (shape.sdf_m > 0)
     if shape.free is not None:
         free |= shape.free
-    if height is not None:
-        free |= height < -0.5 * grid.voxel_size_m
-    return Known(grid, shape.sdf_m, near, inside, free & ~inside, height, lowest, shape)
+    if above is not None:
+        free |= above < -0.5 * grid.voxel_size_m
+    return Known(grid, shape.sdf_m, near, inside, free & ~inside, above, lowest, shape)
+
+
+def _level(height_m: NDArray[np.float32]) -> int:
+    """Return the lowest level of a grid that is above the support."""
+    return int((height_m.mean((0, 1)) > 0).argmax())
 
 
 def _tilt_rad(grid: VoxelGrid, support: Plane) -> float:
     return float(np.arccos(np.clip(grid.T_world_grid[:3, 2] @ support.normal_world, -1, 1)))
 
 
-def solid_parts(solid: NDArray[np.bool_], min_part: float = MIN_PART) -> NDArray[np.bool_]:
-    """Return the connected parts (26 neighbours) that have a share of the largest one's size."""
+def largest_part(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the largest part of a solid.
+
+    Parts with a narrow gap in between count as one: a thin handle may have lost a piece. What is
+    farther away came with a mask that held two things.
+    """
+    index = np.argwhere(solid)
+    if not len(index):
+        return solid
+    box = tuple(slice(a, b) for a, b in zip(index.min(0), index.max(0) + 1))
+    around = np.ones((3, 3, 3), bool)
+    wide = ndimage.binary_dilation(solid[box], around, iterations=GAP_VOXELS)
+    labels, count = ndimage.label(wide, around)
+    if count <= 1:
+        return solid
+    labels[~solid[box]] = 0
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    kept = np.zeros_like(solid)
+    kept[box] = labels == sizes.argmax()
+    return kept
+
+
+def without_crumbs(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a solid without its loose parts of less than a twentieth of the largest."""
     labels, count = ndimage.label(solid, np.ones((3, 3, 3), bool))
     if count <= 1:
         return solid
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    kept: NDArray[np.bool_] = (sizes >= min_part * sizes.max())[labels] & solid
+    kept: NDArray[np.bool_] = (sizes >= 0.05 * sizes.max())[labels] & solid
     return kept
 
 

@@ -11,7 +11,7 @@ from recon3d_core.meshing.closing.known import Known
 from recon3d_core.meshing.closing.prior import Prior, surface_points
 
 MAX_RESIDUAL = 0.25
-MAX_MIXED = 0.45
+MAX_MIXED = 0.6
 MAX_SPREAD_VOXELS = 1.0
 MIN_POINTS = 60
 BINS_PER_VOXEL = 2

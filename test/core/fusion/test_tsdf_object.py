@@ -58,6 +58,7 @@ def test_equals_the_slow_twin_on_a_non_cubic_grid():
     # A voxel whose centre falls on the border of two pixels may be rounded to either.
     assert (np.abs(fast.weight - slow.weight) > 1e-4).mean() < 0.005
     assert (np.abs(fast.sdf_m - slow.sdf_m) > 1e-5).mean() < 0.005
+    assert (np.abs(fast.hits - slow.hits) > 1e-4).mean() < 0.005
     assert (np.abs(fast.free - slow.free) > 1e-4).mean() < 0.005
 
 
