@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Write the generated pages of docs/ from the code, as `make docs` does.
 
-scripts/generate_docs.py [--check]     # --check writes nothing and fails where one is stale
+scripts/generate_docs.py               # writes the pages
+scripts/generate_docs.py --check       # writes nothing and fails where one is stale
+scripts/generate_docs.py --pictures    # writes docs/images/ too; takes a minute or two
 """
 
 from __future__ import annotations
@@ -132,6 +134,25 @@ def parameters_page() -> str:
 
 
 PAGES = {'docs/parameters.md': parameters_page}
+PICTURES = {'docs/images/tabletop.png': 'synthetic:tabletop'}  # synthetic ones only
+PICTURE_WIDTH_PX = 1000
+
+
+def draw_pictures() -> None:
+    """Reconstruct the scenes of the pictures and keep their previews, small."""
+    from PIL import Image
+    from recon3d_core.cli.run import run
+
+    for name, source in PICTURES.items():
+        out = ROOT / 'out' / 'docs' / Path(name).stem
+        run(source, out, 'tabletop_rgbd', {})
+        picture = Image.open(out / 'preview.png')
+        height = round(picture.height * PICTURE_WIDTH_PX / picture.width)
+        small = picture.resize((PICTURE_WIDTH_PX, height), Image.Resampling.LANCZOS)
+        (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
+        # 256 colours take a quarter of the space, and the eye does not miss the others.
+        small.quantize(256, dither=Image.Dither.NONE).save(ROOT / name, optimize=True)
+        print(f'wrote {name}')
 
 
 def main() -> int:
@@ -149,6 +170,8 @@ def main() -> int:
     if stale and '--check' in sys.argv[1:]:
         print(f'error: stale: {", ".join(stale)}. Run `make docs`.', file=sys.stderr)
         return 1
+    if '--pictures' in sys.argv[1:]:
+        draw_pictures()
     return 0
 
 
