@@ -13,13 +13,16 @@ from recon3d_core.geometry.grids import grid_around, VoxelGrid
 from recon3d_core.geometry.transforms import frame_from_normal
 from recon3d_core.interfaces import Mesher, Reconstructor
 from recon3d_core.meshing.checks import is_finite, is_watertight, volume_m3
-from recon3d_core.scene.options import ObjectOptions, SelfCheckOptions
+from recon3d_core.scene.alignment import align_view, surface_of
+from recon3d_core.scene.options import AlignmentOptions, ObjectOptions, SelfCheckOptions
 from recon3d_core.scene.placement import place, seen_fraction
 from recon3d_core.scene.self_check import self_check
 from recon3d_core.scene.views import KeptViews
 from recon3d_core.types import Detection, ObjectEstimate, Plane, View
 
 _WAITING = 8  # most views that wait for an object's volume to be placed
+_SAME_SIDE = 0.8  # cosine of two views that show nearly the same surface
+_MISFITS = 6  # views in a row that are left out because they do not fit
 
 
 @dataclasses.dataclass
@@ -57,6 +60,7 @@ class ObjectState:
     score: float = 0.0
     confirmed: bool = False
     views_used: int = 0
+    misfits_in_row: int = 0
     dirty: bool = False
     meshed_stamp_ns: int | None = None
     estimate: ObjectEstimate | None = None
@@ -70,24 +74,48 @@ class ObjectState:
         self.views_used = 0
         self.dirty = False
 
-    def observe(self, view: View, options: ObjectOptions, up: NDArray[np.float64]) -> None:
-        """Fuse a view, or let it wait until the object's volume can be placed."""
+    def observe(
+        self,
+        view: View,
+        options: ObjectOptions,
+        alignment: AlignmentOptions,
+        up: NDArray[np.float64],
+    ) -> list[View]:
+        """Fuse a view, or let it wait until the object's volume can be placed.
+
+        Returns:
+            The views that were fused, their poses corrected.
+        """
         self.last_stamp_ns = max(self.last_stamp_ns, view.frame.stamp_ns)
         if not self.reconstructor.needs <= view.frame.inputs | {'mask'}:
-            return
+            return []
         self.waiting = [*self.waiting, view][-_WAITING:]
         if self.state is None:
-            if not self.confirmed:
-                return
-            grid = self._place_volume(options, up)
+            grid = self._place_volume(options, up) if self.confirmed else None
             if grid is None:
-                return
+                return []
             self.state = self.reconstructor.start(grid)
-        for waiting in self.waiting:
-            self.state = self.reconstructor.observe(self.state, waiting)
-            self.views_used += 1
-            self.dirty = True
+        fused = [self._fuse(waiting, alignment) for waiting in self.waiting]
         self.waiting.clear()
+        return [view for view in fused if view is not None]
+
+    def _fuse(self, view: View, alignment: AlignmentOptions) -> View | None:
+        """Fuse a view after correcting its pose; None where it must be wrong."""
+        if alignment.enabled and self.views_used and view.frame.depth_m is not None:
+            surface = surface_of(self.reconstructor.shape(self.state))
+            if surface is not None:
+                view, misfit_m = align_view(surface, view, alignment)
+                if misfit_m is not None and misfit_m > alignment.max_misfit_m:
+                    known = self.kept.similarity(view, self.points_world_m.mean(0)) > _SAME_SIDE
+                    self.misfits_in_row += known
+                    # A surface that stays elsewhere is the truth; the object was moved.
+                    if known and self.misfits_in_row <= _MISFITS:
+                        return None
+        self.misfits_in_row = 0
+        self.state = self.reconstructor.observe(self.state, view)
+        self.views_used += 1
+        self.dirty = True
+        return view
 
     def _place_volume(self, options: ObjectOptions, up: NDArray[np.float64]) -> VoxelGrid | None:
         """Return the grid around what was seen so far, upright; None where that is too little."""

@@ -66,6 +66,26 @@ class ObjectOptions(Options):
     )
 
 
+class AlignmentOptions(Options):
+    """Correction of each view's pose against the object."""
+
+    enabled: bool = option(
+        True, 'Whether views are aligned to the object before they are fused.', live=True
+    )
+    max_shift_m: float = option(
+        0.04, 'Largest correction of the position; 0.25 m from the object it turns 9 degrees.',
+        unit='m', ge=0.0, le=0.5, live=True,
+    )  # fmt: skip
+    max_misfit_m: float = option(
+        0.008, 'A view whose median distance from a side that is known well stays larger is left '
+        'out, as its pose must be wrong.', unit='m', ge=0.001, le=0.5, live=True,
+    )  # fmt: skip
+    min_gain: float = option(
+        0.25, 'Part by which the median distance to the object must fall.', ge=0.0, le=1.0,
+        live=True,
+    )  # fmt: skip
+
+
 class OccupancyGridOptions(Options):
     """The map for navigation."""
 
@@ -131,6 +151,7 @@ class PipelineConfig(Options):
     mesh: MeshOptions = MeshOptions()
     objects: ObjectOptions = ObjectOptions()
     self_check: SelfCheckOptions = SelfCheckOptions()
+    alignment: AlignmentOptions = AlignmentOptions()
     occupancy_grid: OccupancyGridOptions = OccupancyGridOptions()
 
     @pydantic.model_validator(mode='before')

@@ -295,9 +295,10 @@ class Pipeline:
                 track_id, view = self._jobs.popleft()
                 state = self._objects.states.get(track_id)
                 if state is not None:
-                    state.observe(view, self.config.objects, self._up)
-                    center = _center(state, view)
-                    state.kept.offer(view, center, self.config.self_check.views)
+                    options = self.config
+                    fused = state.observe(view, options.objects, options.alignment, self._up)
+                    for kept in fused:
+                        state.kept.offer(kept, _center(state, kept), options.self_check.views)
                 if deadline is not None and time.perf_counter() > deadline:
                     break
 

@@ -99,6 +99,12 @@ class KeptViews:
         # Of the two most alike, the older goes.
         del self.views[min(int(first), int(second))]
 
+    def similarity(self, view: View, center_world_m: NDArray[np.floating]) -> float:
+        """Return the largest cosine between a view's direction and those kept; -1 without."""
+        direction = _direction(view, center_world_m)
+        return max((float(_direction(v, center_world_m) @ direction) for v in self.views),
+                   default=-1.0)  # fmt: skip
+
 
 def _direction(view: View, center_world_m: NDArray[np.floating]) -> NDArray[np.float64]:
     offset: NDArray[np.float64] = view.frame.pose[:3, 3] - center_world_m
