@@ -18,7 +18,7 @@ from recon3d_core.types import Shape, View
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-Array = NDArray[np.floating]
+Array = NDArray[np.float64]
 
 _POINTS = 400  # of a view; more do not change the result
 _ROUNDS = 8
@@ -159,4 +159,5 @@ def _points_world_m(view: View) -> Array:
     rows, columns = rows[::step], columns[::step]
     pixels = np.stack([columns, rows], -1).astype(np.float64)
     local = view.frame.camera.unproject(pixels, view.frame.depth_m[rows, columns])
-    return apply(view.frame.pose, local)
+    points: Array = apply(view.frame.pose, local)
+    return points
