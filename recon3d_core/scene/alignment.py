@@ -18,7 +18,8 @@ from recon3d_core.types import Shape, View
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
+Pose = NDArray[np.float64]
 
 _POINTS = 400  # of a view; more do not change the result
 _ROUNDS = 8
@@ -90,7 +91,7 @@ def align_view(
     return view, _misfit(points, surface, tree, 2.0 * options.max_shift_m)[0]
 
 
-def register(points_m: Array, surface: Surface, options: AlignmentOptions) -> Array | None:
+def register(points_m: Array, surface: Surface, options: AlignmentOptions) -> Pose | None:
     """Return the motion (4, 4) that brings points (N, 3) onto a surface, or None.
 
     None where they do not overlap, the motion is too large, or it does not fit clearly better.
@@ -135,7 +136,7 @@ def _misfit(points: Array, surface: Surface, tree: cKDTree, reach: float) -> tup
 
 def _step(
     points: Array, surface: Surface, nearest: NDArray[np.intp], center: Array, scale_m: float
-) -> Array:
+) -> Pose:
     """Return one Gauss-Newton step with Huber weights and a zero-motion prior."""
     normals = surface.normals[nearest].astype(np.float64)
     residual = ((points - surface.points_m[nearest]) * normals).sum(1)
@@ -159,5 +160,4 @@ def _points_world_m(view: View) -> Array:
     rows, columns = rows[::step], columns[::step]
     pixels = np.stack([columns, rows], -1).astype(np.float64)
     local = view.frame.camera.unproject(pixels, view.frame.depth_m[rows, columns])
-    points: Array = apply(view.frame.pose, local)
-    return points
+    return apply(view.frame.pose, local)

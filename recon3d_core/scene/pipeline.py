@@ -138,20 +138,25 @@ class Pipeline:
             owner = getattr(owner, 'config', owner)
         configuration.assign(owner, name, value, path)
 
-    def update(self, frame: Frame) -> SceneUpdate:
+    def update(self, frame: Frame, *, objects: bool = True) -> SceneUpdate:
         """Take one frame in.
+
+        Args:
+            frame: The frame.
+            objects: Whether objects are looked for and worked on; without, the frame is only
+                mapped, which lets a stream that is faster than this machine be kept up with.
 
         Raises:
             FrameError: The frame is unusable; it was counted and changed nothing.
         """
         index, self.frames_read = self.frames_read, self.frames_read + 1
         try:
-            return self._update(frame.checked(), index)
+            return self._update(frame.checked(), index, objects)
         except FrameError as error:
             self.dropped[error.reason] += 1
             raise
 
-    def _update(self, frame: Frame, index: int) -> SceneUpdate:
+    def _update(self, frame: Frame, index: int, objects: bool) -> SceneUpdate:
         deadline = self._deadline()
         frame.pose  # noqa: B018 - raises: nothing can be placed without it
         integrated = self._integrate(frame)
@@ -159,11 +164,13 @@ class Pipeline:
         if frame.gravity_world is not None:
             self._up = -frame.gravity_world
         removed: list[int] = []
-        detections = self._detect(frame)
+        detections = self._detect(frame) if objects else None
         if detections is not None:
             removed = self._track(frame, detections)
-        self._observe(deadline)
-        changed = self._mesh(deadline)
+        changed: list[ObjectEstimate] = []
+        if objects:
+            self._observe(deadline)
+            changed = self._mesh(deadline)
         self.frames_integrated += integrated
         return SceneUpdate(
             stamp_ns=frame.stamp_ns,
