@@ -167,6 +167,13 @@ def test_make_targets_exist(page):
                 assert set(word.removeprefix('BENCH=').split()) <= benchmarks, words
 
 
+@every_page
+def test_scripts_and_tests_exist(page):
+    for word in ' '.join(pages.code_words(page)).split():
+        if re.fullmatch(r'(PYTEST_ARGS=)?(test|benchmarks|scripts|recon3d_\w+)/[\w/]+\.py', word):
+            assert (ROOT / word.removeprefix('PYTEST_ARGS=')).is_file(), word
+
+
 def test_paths_of_the_recipe_exist():
     """In the workspace of the recipe this repository is src/recon3d."""
     text = '\n'.join(block.text for block in pages.blocks(README, 'console'))
