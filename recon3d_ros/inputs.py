@@ -89,7 +89,7 @@ class TopicState:
 
 
 class CameraInput:
-    """The subscriptions of one camera, and the newest complete set of its messages."""
+    """The subscriptions of one camera, and the newest complete sets of its messages."""
 
     def __init__(
         self, node: Any, camera: str, settings: Callable[[], NodeConfig], ready: Callable[[], None]
@@ -111,8 +111,8 @@ class CameraInput:
         self._lock = threading.Lock()
         self._info: CameraInfo | None = None
         self._early: dict[str, Any] | None = None
-        self._latest: RawFrame | None = None
         options = settings()
+        self._ready_sets: deque[RawFrame] = deque(maxlen=options.queue_size)
         self.streams = wanted_streams(options)
         self._matcher = Matcher(len(self.streams))
         # First, since an executor serves what is ready in the order of creation.
@@ -158,7 +158,7 @@ class CameraInput:
         return listen
 
     def _offer(self, messages: dict[str, Any]) -> None:
-        """Put a set into the slot; what is in it still is displaced."""
+        """Let a set wait for the worker; where too many wait, the oldest is displaced."""
         if self._info is None:
             self.counts['no_camera_info'] += self._early is not None
             self._early = messages
@@ -169,20 +169,24 @@ class CameraInput:
         raw = RawFrame(self.camera, stamp_ns, header.frame_id, self._info, **messages)
         with self._lock:
             self.counts['complete'] += 1
-            self.counts['displaced'] += self._latest is not None
-            self._latest = raw
+            self.counts['displaced'] += len(self._ready_sets) == self._ready_sets.maxlen
+            self._ready_sets.append(raw)
         self._ready()
 
     def peek_stamp_ns(self) -> int | None:
-        """Return the stamp of the set that waits, or None."""
-        latest = self._latest
-        return None if latest is None else latest.stamp_ns
+        """Return the stamp of the oldest set that waits, or None."""
+        with self._lock:
+            return self._ready_sets[0].stamp_ns if self._ready_sets else None
 
     def take(self) -> RawFrame | None:
-        """Return the newest complete set, once."""
+        """Return the oldest complete set that waits, once."""
         with self._lock:
-            raw, self._latest = self._latest, None
-        return raw
+            return self._ready_sets.popleft() if self._ready_sets else None
+
+    @property
+    def waiting(self) -> int:
+        """How many complete sets wait."""
+        return len(self._ready_sets)
 
     @property
     def unpaired(self) -> int:
@@ -193,7 +197,8 @@ class CameraInput:
         """Forget what waits."""
         with self._lock:
             self._matcher.clear()
-            self._latest = self._early = None
+            self._ready_sets.clear()
+            self._early = None
 
     def close(self) -> None:
         """Unsubscribe."""

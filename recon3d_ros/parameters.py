@@ -69,6 +69,13 @@ class NodeConfig(Options):
         le=1.0,
         live=True,
     )
+    queue_size: int = option(
+        8,
+        'Complete inputs of a camera that may wait; when there are more, the oldest is dropped. '
+        '1 takes the newest only: least delay, but a busy moment costs frames.',
+        ge=1,
+        le=100,
+    )
     min_range_m: float = option(
         0.0, 'Depth below this is ignored.', unit='m', ge=0.0, le=100.0, live=True
     )

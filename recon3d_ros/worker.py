@@ -27,6 +27,7 @@ _BACK_NS = 1_000_000_000
 _AHEAD_NS = 60_000_000_000
 _DOWN = np.array([0.0, 0.0, -1.0])
 _TICK_S = 0.25
+_OBJECTS_PERIOD_S = 1.0
 
 
 class StampGuard:
@@ -110,6 +111,7 @@ class Worker:
         self.on = surroundings
         self.enabled = True
         self._frame_id = ''
+        self._objects_s = 0.0
         self._stamps = StampGuard()
         self._commands: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = (
             queue.SimpleQueue()
@@ -212,12 +214,25 @@ class Worker:
             self._stamps.check(raw.camera, raw.stamp_ns)
         frame = raw.to_frame(self.on.settings())
         frame = self._placed(frame, raw.frame_id)
-        update: SceneUpdate = self.on.pipeline.update(frame)
+        update: SceneUpdate = self.on.pipeline.update(frame, objects=self._time_for_objects())
         self._frame_id = self.on.pose_source.output_frame(raw.frame_id) or raw.camera
         latency_s = (self.on.now_ns() - raw.stamp_ns) / 1e9
         self.on.statistics.integrate(latency_s, update.timings_ms)
         self.on.statistics.fallback = self.on.pipeline.fallback
         self.on.outputs.offer(self._snapshot())
+
+    def _time_for_objects(self) -> bool:
+        """Return whether to work on objects: unless frames wait, and then every second too.
+
+        A frame that is only mapped takes a fraction of the time, so that the camera is kept up with.
+        """
+        now = time.monotonic()
+        mapping = self.on.pipeline.config.map_scene
+        behind = mapping and any(camera.waiting for camera in self.on.inputs)
+        if behind and now - self._objects_s < _OBJECTS_PERIOD_S:
+            return False
+        self._objects_s = now
+        return True
 
     def _placed(self, frame: Frame, frame_id: str) -> Frame:
         """Return the frame with its pose and, where the world's axes are known, gravity."""

@@ -145,7 +145,7 @@ def test_streams_follow_the_options():
 
 def test_a_busy_worker_gets_the_newest_and_the_rest_is_counted():
     frames = list(load_source('synthetic:single_box?frames=2&width=64&height=48&path=arc'))
-    with running() as graph:
+    with running(queue_size=1) as graph:
         graph.feed(frames[:1])
         camera = graph.node.worker.on.inputs[0]
         graph.node.worker.enabled = False
@@ -153,3 +153,15 @@ def test_a_busy_worker_gets_the_newest_and_the_rest_is_counted():
         graph.wait(lambda: camera.counts['displaced'] == 4)
         assert camera.take().stamp_ns == stamps[-1]
         assert camera.take() is None
+
+
+def test_a_queue_bridges_a_busy_moment():
+    frames = list(load_source('synthetic:single_box?frames=2&width=64&height=48&path=arc'))
+    with running(queue_size=4) as graph:
+        graph.feed(frames[:1])
+        camera = graph.node.worker.on.inputs[0]
+        graph.node.worker.enabled = False
+        stamps = [graph.send(frames[1]) for _ in range(6)]
+        graph.wait(lambda: camera.counts['complete'] == 7)
+        assert camera.counts['displaced'] == 2
+        assert [camera.take().stamp_ns for _ in range(4)] == stamps[2:]
