@@ -45,6 +45,7 @@ def join_overhanging(
     groups: list[Pixels],
     height: NDArray[np.float32],
     axes: NDArray[np.float64],
+    camera_world_m: NDArray[np.float64],
 ) -> list[Pixels]:
     """Join what hovers over a standing thing to it: a lamp's shade whose stem was not measured.
 
@@ -53,6 +54,7 @@ def join_overhanging(
         groups: Groups of its points.
         height: (h, w) heights above the support.
         axes: (3, 3) axes of the support; the third is its normal.
+        camera_world_m: (3,) where the camera is.
     """
     if len(groups) < 2:
         return groups
@@ -65,9 +67,14 @@ def join_overhanging(
             continue
         for lower, (foot, head) in enumerate(spans):
             center = boxes[lower].mean(0)
-            beneath = ((center > boxes[upper][0]) & (center < boxes[upper][1])).all()
+            # Only the near half of what hovers is seen: its middle is farther back.
+            away = boxes[upper].mean(0) - camera_world_m @ axes[:, :2]
+            shift = 0.4 * np.ptp(boxes[upper], axis=0).max() * away / np.linalg.norm(away)
+            low = np.minimum(boxes[upper][0], boxes[upper][0] + shift)
+            high = np.maximum(boxes[upper][1], boxes[upper][1] + shift)
+            beneath = ((center > low) & (center < high)).all()
             gap = bottom - head
-            if foot < _HOVERS_M and beneath and -0.05 < gap < max(0.05, top - bottom):
+            if foot < _HOVERS_M and beneath and -0.05 < gap < max(0.05, 1.2 * (top - bottom)):
                 pair = (joined[lower], joined[upper])
                 joined[lower] = tuple(np.concatenate(both) for both in zip(*pair))  # type: ignore[assignment]
                 joined[upper] = (joined[upper][0][:0], joined[upper][1][:0])

@@ -170,7 +170,9 @@ class DepthClusterDetector(Detector):
             for pixels in clusters
             for part in split_flat(cloud.points, pixels, height, support.T_axes, gap_m)
         ]
-        clusters = join_overhanging(cloud.points, clusters, height, support.T_axes)
+        clusters = join_overhanging(
+            cloud.points, clusters, height, support.T_axes, frame.pose[:3, 3]
+        )
         found = []
         for pixels in clusters:
             if not self._is_object(cloud, pixels, height, below, support, supports):

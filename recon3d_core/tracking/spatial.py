@@ -52,7 +52,7 @@ class SpatialConfig(PluginConfig):
         live=True,
     )
     min_hit_ratio: float = option(
-        0.3,
+        0.4,
         'A track found in a smaller part of the looks at it is removed.',
         ge=0.0,
         le=1.0,
