@@ -70,7 +70,8 @@ def folder(tmp_path_factory) -> Path:
 def commands(folder) -> Iterator[dict[str, Command]]:
     """Start the commands that the README shows, in a small form, all at once."""
     small = 'frames=6&rate_hz=5&width=320&height=240'
-    run = ('run', f'synthetic:single_box?{small}', '--out', str(folder / 'out'))
+    coarse = ('--set', 'mapper.voxel_size_m=0.04')
+    run = ('run', f'synthetic:single_box?{small}', '--out', str(folder / 'out'), *coarse)
     bag = ('play', f'synthetic:single_box?{small}', '--bag', str(folder / 'box.mcap'))
     started = {
         'run': Command.start(*run, '--max-frames', '5'),
