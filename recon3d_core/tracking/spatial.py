@@ -337,7 +337,7 @@ class SpatialTracker(Tracker):
         for track in list(self._tracks.values()):
             if track.confirmed:
                 gone = track.absent >= self.config.misses_to_remove
-                gone |= track.undetected > 5 and track.hit_ratio < self.config.min_hit_ratio
+                gone |= track.undetected > 3 and track.hit_ratio < self.config.min_hit_ratio
             else:
                 gone = track.absent >= 2 or track.undetected_in_row >= 3
             if gone:
