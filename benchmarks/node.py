@@ -208,10 +208,12 @@ def loops(source: str, count: int) -> list[Row]:
         resets = sum(
             float(v) for k, v in trial.values.items() if k.startswith('recon3d: pipeline/resets')
         )
+        integrated = trial.value('frames integrated')
         growth = trial.rss_mb[-1] / trial.rss_mb[1]
         errors = trial.value('dropped: internal_error')
         return [
             Row('loops', trial.loops, ''),
+            Row('frames integrated', integrated, '', '> 0', integrated > 0),
             Row('memory after loop 2', trial.rss_mb[1], 'MB'),
             Row(f'memory after loop {trial.loops}', trial.rss_mb[-1], 'MB'),
             Row('growth', growth, '', f'<= {MAX_GROWTH}', bool(growth <= MAX_GROWTH)),

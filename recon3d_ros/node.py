@@ -61,24 +61,25 @@ class Recon3DNode(LifecycleNode):
             InputError: A parameter is of the wrong type, out of range, or names no plugin.
             PluginError: A plugin that was asked for cannot be loaded.
         """
-        super().__init__(name, **kwargs)
-        self.parameters: NodeParameters = parameters.declare(self)
-        for line in parameters.unknown_overrides(self, self.parameters):
-            self.get_logger().error(line)
+        # Before anything can fail: a context that ends destroys even a node that is half made.
         self.pipeline: Any = None
         self.worker: Worker | None = None
         self.failed: str | None = None
         self.statistics = Statistics()
-        self._log = ThrottledLog(self.get_logger())
         self._sinks: dict[str, Sink] = {}
         self._inputs: list[CameraInput] = []
         self._pose_source: PoseSource | None = None
         self._outputs: Outputs | None = None
         self._requests: Services | None = None
         self._jumps: Any = None
+        self._timers_made: list[Any] = []
+        super().__init__(name, **kwargs)
+        self._log = ThrottledLog(self.get_logger())
+        self.parameters: NodeParameters = parameters.declare(self)
+        for line in parameters.unknown_overrides(self, self.parameters):
+            self.get_logger().error(line)
         # Watching goes on in real time even where simulated time stands still.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timers_made: list[Any] = []
         self.add_on_set_parameters_callback(
             parameters.on_set_callback(lambda: self.parameters, self._apply)
         )
@@ -303,7 +304,11 @@ def main(args: Sequence[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # noqa: BLE001 - rclpy's own class for arguments is private
+        sys.stderr.write(f'error: {" ".join(str(error).split())}\n')
+        return 2
     try:
         return _spin(stop)
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import re
 import sys
 import typing
 from typing import Any, Literal
@@ -253,8 +254,9 @@ def _declare_one(node: Any, info: OptionInfo) -> Any:
     try:
         value = node.declare_parameter(info.path, info.default, descriptor_of(info)).value
     except ParameterException as error:
-        value = getattr(error, 'value', ' '.join(str(error).split()))
-        raise ConfigError(f'parameter {info.path}', repr(value), expected_of(info)) from error
+        found = re.search(r'value \((.*?)\)', str(error))
+        value = found.group(1) if found else ' '.join(str(error).split())
+        raise ConfigError(f'parameter {info.path}', value, expected_of(info)) from error
     # An empty list has no type in ROS and arrives as a parameter that is not set.
     if value is None and isinstance(info.default, list):
         return []

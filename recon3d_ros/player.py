@@ -50,6 +50,7 @@ _AHEAD = 16
 _QOS = QoSProfile(depth=10)
 _LOOP_PAUSE_NS = 100_000_000
 _LATE_S = 0.1
+_FIRST_NS = 1_000_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,6 +229,7 @@ class Player:
         self._cameras: dict[str, CameraTopics] = {}
         self._stop = threading.Event()
         self._T_map_world: np.ndarray | None = None
+        self._zero_ns: int | None = None
         self._clock = node.create_publisher(Clock, '/clock', _QOS) if options.clock else None
         self._loaded: list[tuple[str, int, list[tuple[Any, Any]]]] | None = None
         self.sent = 0
@@ -266,7 +268,10 @@ class Player:
             if camera is None:
                 camera = CameraTopics(self._node, frame.camera_name, self._options)
                 self._cameras[frame.camera_name] = camera
-            yield (frame.camera_name, frame.stamp_ns, camera.messages(frame, self._T_map_world))
+            if self._zero_ns is None:  # in ROS, a time of 0 is no time
+                self._zero_ns = 0 if frame.stamp_ns > 0 else _FIRST_NS - frame.stamp_ns
+            messages = camera.messages(frame, self._T_map_world)
+            yield frame.camera_name, frame.stamp_ns + self._zero_ns, messages
 
     def _play_once(self, offset_ns: int, progress: Callable[[int], None] | None) -> int:
         """Send every frame once; return how long that is in the source's time."""

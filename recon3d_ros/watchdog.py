@@ -11,6 +11,7 @@ from recon3d_ros.inputs import CameraInput, TopicState
 from recon3d_ros.pose_sources.base import PoseSource
 
 _LONGEST_PAUSE_S = 300.0
+_SILENT_S = 2.0
 
 
 class Watchdog:
@@ -79,10 +80,13 @@ class Watchdog:
             return f'Nothing ever arrived on {", ".join(silent)}.'
         if not any(camera.counts['complete'] for camera in self._inputs):
             return 'Images arrive, but none make a pair: compare their stamps with sync_slop_s.'
+        now = time.monotonic()
+        if all(now - (state.arrived_s or now) > _SILENT_S for state in states):
+            return 'Images stopped.'
         drops = self._statistics.drops.most_common(1)
         if drops:
             return f'Images arrive, but frames are dropped: {drops[0][0]} ({drops[0][1]} times).'
-        return 'Images stopped.'
+        return 'Images arrive, but none got through.'
 
     def _topic(self, state: TopicState) -> str:
         name = state.subscription.topic_name

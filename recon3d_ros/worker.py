@@ -28,6 +28,8 @@ _AHEAD_NS = 60_000_000_000
 _DOWN = np.array([0.0, 0.0, -1.0])
 _TICK_S = 0.25
 _OBJECTS_PERIOD_S = 1.0
+_STATS_PERIOD_S = 1.0
+_IDLE_S = 1.0
 
 
 class StampGuard:
@@ -112,6 +114,9 @@ class Worker:
         self.enabled = True
         self._frame_id = ''
         self._objects_s = 0.0
+        self._updated_s = 0.0
+        self._stats_s = 0.0
+        self._unfinished = False
         self._stamps = StampGuard()
         self._commands: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = (
             queue.SimpleQueue()
@@ -171,6 +176,7 @@ class Worker:
                 self._run_commands()
                 while self.enabled and not self._stopping and self._step():
                     self._run_commands()
+                self._finish_when_idle()
                 self._offer_parts()
             except Exception as error:  # noqa: BLE001 - the worker must outlive any bug
                 self._internal_error('worker', error)
@@ -220,6 +226,18 @@ class Worker:
         self.on.statistics.integrate(latency_s, update.timings_ms)
         self.on.statistics.fallback = self.on.pipeline.fallback
         self.on.outputs.offer(self._snapshot())
+        self._unfinished, self._updated_s = True, time.monotonic()
+        if self._updated_s - self._stats_s > _STATS_PERIOD_S:
+            self._stats_s = self._updated_s
+            self.on.statistics.pipeline = dict(self.on.pipeline.stats())
+
+    def _finish_when_idle(self) -> None:
+        """Do what the time budget put off, once no frame came for a while."""
+        idle = time.monotonic() - self._updated_s > _IDLE_S
+        if self._unfinished and idle and self.enabled and not self._stopping:
+            self._unfinished = False
+            if self.on.pipeline.flush():
+                self.on.outputs.offer(self._snapshot())
 
     def _time_for_objects(self) -> bool:
         """Return whether to work on objects: unless frames wait, and then every second too.
@@ -260,7 +278,6 @@ class Worker:
         begin = time.monotonic()
         snapshot = self._snapshot(parts)
         self.on.outputs.offer_parts(snapshot, parts, time.monotonic() - begin)
-        self.on.statistics.pipeline = dict(self.on.pipeline.stats())
 
     def _reset(self, reason: str) -> None:
         self.on.logger.warning(f'{reason}: everything that was seen is forgotten')

@@ -161,6 +161,15 @@ def test_life_cycle_by_hand_and_over_again(frames):
             graph.sent += 100
 
 
+def test_a_pause_is_used_for_what_was_put_off(frames):
+    parameters = {**FAST, 'budget_ms': 0.001}
+    with running(**parameters) as graph:
+        graph.feed(frames)
+        pipeline = graph.node.pipeline
+        graph.wait(lambda: pipeline.stats()['waiting_views'] == 0, what='the pause to be used')
+        assert pipeline.scene().objects
+
+
 def test_what_was_seen_survives_deactivation(frames):
     with running(**FAST) as graph:
         graph.feed(frames)
@@ -186,7 +195,7 @@ def test_a_pipeline_that_raises_does_not_end_the_node(frames):
         graph.feed(frames[:2])
         update = graph.node.pipeline.update
 
-        def broken(frame):
+        def broken(frame, **options):
             raise ZeroDivisionError('a bug')
 
         graph.node.pipeline.update = broken
@@ -281,10 +290,14 @@ def test_a_signal_ends_the_process_with_0(name, node_process):
 
 
 @pytest.mark.slow
-def test_a_wrong_parameter_ends_the_process_with_2(node_process):
-    process, output = node_process('-p', 'sync_slop_s:=7.0')
+@pytest.mark.parametrize(
+    ('argument', 'words'),
+    [('sync_slop_s:=7.0', 'got 7.0'), ('mapper.plugin:=tsd', "'tsdf'"), ('bad:::', 'bad:::')],
+)
+def test_wrong_arguments_end_the_process_with_2(argument, words, node_process):
+    process, output = node_process('-p', argument)
     assert process.wait(60) == 2
-    assert 'sync_slop_s' in output.text()
+    assert words in output.text()
     assert 'Traceback' not in output.text()
 
 
