@@ -220,10 +220,9 @@ class TsdfObjectReconstructor(Reconstructor):
         observed = (state.weight > self.config.min_weight) & ~free
         free |= observed & (state.sdf_m > 1.5 * state.grid.voxel_size_m)
         sdf = np.where(observed, state.sdf_m, np.where(free, truncation, 0)).astype(np.float32)
-        occupancy = np.full(sdf.shape, 0.5, np.float32)
-        occupancy[free] = 0
-        soft = np.float32(state.grid.voxel_size_m)
-        occupancy[observed] = np.clip(0.5 - 0.5 * sdf[observed] / soft, 0, 1)
+        # Without a measurement the distance is 0, or large: half, or nothing.
+        slope = np.float32(-0.5 / state.grid.voxel_size_m)
+        occupancy = np.clip(sdf * slope + np.float32(0.5), 0, 1)
         size = state.grid.shape
         return Shape(
             grid=state.grid,
@@ -236,9 +235,9 @@ class TsdfObjectReconstructor(Reconstructor):
         )
 
     def _colors(self, state: TsdfState) -> NDArray[np.uint8] | None:
-        if not state.color_weight.any():
+        painted = np.flatnonzero(state.color_weight)
+        if not len(painted):
             return None
-        rounded = np.clip(state.color + 0.5, 0, 255).astype(np.uint8)
-        rounded[state.color_weight == 0] = 0
-        colors: NDArray[np.uint8] = rounded.reshape((*state.grid.shape, 3))
-        return colors
+        colors = np.zeros(state.color.shape, np.uint8)
+        colors[painted] = np.clip(state.color.take(painted, axis=0) + np.float32(0.5), 0, 255)
+        return colors.reshape((*state.grid.shape, 3))

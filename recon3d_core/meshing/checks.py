@@ -64,4 +64,4 @@ def _corners_m(mesh: Mesh) -> tuple[NDArray[np.float64], ...]:
     # About the middle: far from the origin, the tetrahedra to it would cancel badly.
     vertices = mesh.vertices_m.astype(np.float64)
     vertices -= vertices.mean(0)
-    return tuple(vertices[mesh.faces[:, corner]] for corner in range(3))
+    return tuple(vertices.take(mesh.faces[:, corner], axis=0) for corner in range(3))

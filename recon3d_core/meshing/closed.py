@@ -25,7 +25,7 @@ from recon3d_core.meshing.closing.known import (
     without_crumbs,
 )
 from recon3d_core.meshing.closing.mirror import complete_by_mirror
-from recon3d_core.meshing.closing.prior import Prior
+from recon3d_core.meshing.closing.prior import Prior, surface_points
 from recon3d_core.meshing.closing.revolution import complete_by_revolution
 from recon3d_core.meshing.closing.surface import (
     closed_surface,
@@ -117,9 +117,10 @@ class ClosedMesher(Mesher):
 
     def _prior(self, known: Known) -> Prior | None:
         """Return the answer of the first hypothesis that fits, the more telling one first."""
-        prior = complete_by_revolution(known) if self.config.revolution else None
+        surface = surface_points(known)
+        prior = complete_by_revolution(known, surface) if self.config.revolution else None
         if prior is None and self.config.mirror:
-            prior = complete_by_mirror(known)
+            prior = complete_by_mirror(known, surface)
         return prior
 
     def _complete(self, known: Known) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -69,9 +69,10 @@ def _turn(yaw: float) -> Array:
 
 def _bounds(local: Array, yaw: float) -> Array:
     """Return low and high (2, 3) of points in axes turned by `yaw`, outliers trimmed."""
-    turned = np.sort(local @ _turn(yaw), axis=0)
-    cut = int(TRIM * len(turned))
-    return turned[[cut, len(turned) - 1 - cut]]
+    turned = (local @ _turn(yaw)).T
+    cut = int(TRIM * len(local))
+    ends = (cut, len(local) - 1 - cut)
+    return np.partition(turned, ends, axis=1)[:, ends].T
 
 
 def _footprint(local: Array, yaw: float) -> float:
@@ -106,7 +107,7 @@ def _dominant_yaw(mesh: Mesh, base: Array) -> tuple[float, float]:
     """Return the yaw that most upright faces agree on, and how well they do, in [0, 1]."""
     if not len(mesh.faces):
         return 0.0, 0.0
-    a, b, c = (mesh.vertices_m[mesh.faces[:, k]].astype(np.float64) for k in range(3))
+    a, b, c = (mesh.vertices_m.take(mesh.faces[:, k], axis=0) for k in range(3))
     normals = np.cross(b - a, c - a) @ base
     area = np.hypot(normals[:, 0], normals[:, 1])
     mean = (area * np.exp(4j * np.arctan2(normals[:, 1], normals[:, 0]))).sum()

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+import open3d as o3d
 from recon3d_core.geometry.cameras import Camera
-from recon3d_core.geometry.transforms import apply, invert
-from recon3d_core.meshing.render import cast_mesh
+from recon3d_core.geometry.transforms import apply, Array, invert
 from recon3d_core.scene.options import SelfCheckOptions
 from recon3d_core.types import Mesh, SelfCheck, View
 
 MARGIN_PX = 8
-MAX_PIXELS = 40_000
+MAX_PIXELS = 8_000
+BOX_VERTICES = 1_000
 IN_FRONT_M = 0.01
 NEAR_M = 0.02
 
@@ -33,8 +34,9 @@ def self_check(mesh: Mesh, views: Sequence[View], options: SelfCheckOptions) -> 
         The medians over the views; `passed` is False where no view could be compared.
     """
     ious, residuals = [], []
+    scene = _RayScene(mesh)
     for view in views:
-        result = compare(mesh, view)
+        result = scene.compare(view)
         if result is not None:
             ious.append(result[0])
             residuals.append(result[1])
@@ -53,15 +55,58 @@ def compare(mesh: Mesh, view: View) -> tuple[float, float] | None:
 
     None where the view has no pose, or neither mesh nor mask has a pixel that counts.
     """
-    if view.frame.T_world_camera is None or not len(mesh.faces):
-        return None
-    window = _window(mesh, view)
-    if window is None:
-        return None
-    x0, y0, x1, y1, step = window
-    camera = view.frame.camera.cropped(x0, y0, x1 - x0, y1 - y0).subsampled(step)
-    rendered = cast_mesh(mesh, camera, view.frame.T_world_camera)
-    part = (slice(y0, y1, step), slice(x0, x1, step))
+    return _RayScene(mesh).compare(view)
+
+
+class _RayScene:
+    """A mesh made ready for rays once, for all views."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._empty = not len(mesh.faces)
+        if self._empty:
+            return
+        # About the middle: far from the origin, single precision would be too coarse.
+        self._middle = mesh.vertices_m.mean(0, dtype=np.float64)
+        local = (mesh.vertices_m - self._middle).astype(np.float32)
+        self._sample = local[:: -(-len(local) // BOX_VERTICES)]
+        self._scene = o3d.t.geometry.RaycastingScene()
+        self._scene.add_triangles(
+            o3d.core.Tensor.from_numpy(local),
+            o3d.core.Tensor.from_numpy(np.ascontiguousarray(mesh.faces, np.uint32)),
+        )
+
+    def compare(self, view: View) -> tuple[float, float] | None:
+        """Return what `compare` does."""
+        if view.frame.T_world_camera is None or self._empty:
+            return None
+        T_mesh_camera = view.frame.T_world_camera.copy()
+        T_mesh_camera[:3, 3] -= self._middle
+        window = _window(self._sample, T_mesh_camera, view)
+        if window is None:
+            return None
+        x0, y0, x1, y1, step = window
+        camera = view.frame.camera.cropped(x0, y0, x1 - x0, y1 - y0).subsampled(step)
+        part = (slice(y0, y1, step), slice(x0, x1, step))
+        return _agreement(self._depth_m(camera, T_mesh_camera), view, part)
+
+    def _depth_m(self, camera: Camera, T_mesh_camera: Array) -> NDArray[np.float32]:
+        """Return the depth image (H, W) of the mesh, 0 where there is none."""
+        y, x = np.mgrid[: camera.height, : camera.width]
+        directions = camera.unproject(np.stack([x, y], -1), np.ones(x.shape))
+        rays = np.empty((*x.shape, 6), np.float32)
+        rays[..., :3] = T_mesh_camera[:3, 3]
+        rays[..., 3:] = directions @ T_mesh_camera[:3, :3].T
+        # The rays have z = 1 in the camera, hence the distance along them is depth.
+        depth: NDArray[np.float32] = self._scene.cast_rays(o3d.core.Tensor.from_numpy(rays))[
+            't_hit'
+        ].numpy()
+        return np.where(np.isfinite(depth), depth, np.float32(0))
+
+
+def _agreement(
+    rendered: NDArray[np.float32], view: View, part: tuple[slice, slice]
+) -> tuple[float, float] | None:
+    """Return what `compare` does, of a rendered depth image (h, w) and that part of a view."""
     mask = view.mask[part]
     silhouette = rendered > 0
     hidden = np.zeros_like(mask)
@@ -89,16 +134,17 @@ def _residual_m(
     return float(np.median(np.abs(rendered[valid] - depth[valid])))
 
 
-def _window(mesh: Mesh, view: View) -> tuple[int, int, int, int, int] | None:
+def _window(
+    points_m: NDArray[np.float32], T_mesh_camera: Array, view: View
+) -> tuple[int, int, int, int, int] | None:
     """Return x0, y0, x1, y1 (ends exclusive) and the step of the pixels to compare.
 
     The part holds mask and mesh; it is subsampled where it is large. None where it is empty.
     """
     camera = view.frame.camera
-    assert view.frame.T_world_camera is not None
     low = np.array(view.box_xyxy[:2], np.float64)
     high = np.array(view.box_xyxy[2:], np.float64)
-    mesh_box = _pixel_box(mesh, camera, view.frame.T_world_camera)
+    mesh_box = _pixel_box(points_m, camera, T_mesh_camera)
     if mesh_box is not None:
         low, high = np.minimum(low, mesh_box[0]), np.maximum(high, mesh_box[1])
     elif not view.mask.any():
@@ -114,10 +160,10 @@ def _window(mesh: Mesh, view: View) -> tuple[int, int, int, int, int] | None:
 
 
 def _pixel_box(
-    mesh: Mesh, camera: Camera, T_world_camera: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return the pixel box of the mesh's part before the camera."""
-    points = apply(invert(T_world_camera), mesh.vertices_m.astype(np.float64))
+    points_m: NDArray[np.float32], camera: Camera, T_mesh_camera: Array
+) -> tuple[Array, Array] | None:
+    """Return the pixel box of the points before the camera."""
+    points = apply(invert(T_mesh_camera), points_m.astype(np.float64))
     points = points[points[:, 2] > NEAR_M]
     if not len(points):
         return None

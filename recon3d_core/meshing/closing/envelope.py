@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from recon3d_core.meshing.closing.filters import dilated
 from scipy import ndimage
 
 HOLLOW_LEVELS = 2
@@ -77,7 +78,7 @@ def without_lip(solid: NDArray[np.bool_], lowest: int) -> NDArray[np.bool_]:
         solid: (nx, ny, nz), z up.
         lowest: Lowest level of the object; the brim is there or one level higher.
     """
-    top = lowest + LIP_VOXELS
+    top = max(lowest + LIP_VOXELS, 0)
     above = solid[:, :, top : top + 2].any(2)
     if not above.any():
         return solid

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.geometry.transforms import apply, Array, frame_from_normal
 from recon3d_core.meshing.closing.envelope import without_lip
+from recon3d_core.meshing.closing.filters import box_of, dilated, slices
 from recon3d_core.types import Plane, Shape
 from scipy import ndimage
 
 MAX_TILT_RAD = 0.03
 MARGIN_VOXELS = 3
 GAP_VOXELS = 1
+AROUND = np.ones((3, 3, 3), bool)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,21 +62,25 @@ def gather_known(shape: Shape, support: Plane | None) -> Known | None:
     assert shape.sdf_m is not None
     assert shape.observed is not None
     inside = shape.observed & (shape.sdf_m <= 0)
-    if not inside.any():
+    box = box_of(inside)
+    if box is None:
         return None
-    stands = support is not None and _reaches(shape.grid, inside, support)
-    if stands and support is not None:
+    inside = inside[slices(box)]
+    grid = shape.grid.padded(-box[0], box[1] - shape.grid.shape)
+    if support is not None and not _reaches(grid, inside, support):
+        support = None
+    if support is not None:
         # At and below the support, masks leak and the bands behind two surfaces touch.
-        height = heights_m(shape.grid, support)
-        inside = without_lip(inside & (height > 0), _level(height))
+        height = heights_m(grid, support)
+        level = _level(heights_m(shape.grid, support)) - int(box[0][2])
+        inside = without_lip(inside & (height > 0), level)
         if not inside.any():
             return None
-    inside = largest_part(inside)
-    shape, inside = _cropped(shape, inside, support if stands else None)
+    shape, inside = _cropped(shape, largest_part(inside), box[0], support)
     assert shape.sdf_m is not None
     assert shape.observed is not None
     grid = shape.grid
-    above = heights_m(grid, support) if stands and support is not None else None
+    above = None if support is None else heights_m(grid, support)
     if above is not None:
         lowest = _level(above)
     else:
@@ -107,40 +113,46 @@ def largest_part(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     Parts with a narrow gap in between count as one: a thin handle may have lost a piece. What is
     farther away came with a mask that held two things.
     """
-    index = np.argwhere(solid)
-    if not len(index):
+    box = box_of(solid)
+    if box is None:
         return solid
-    box = tuple(slice(a, b) for a, b in zip(index.min(0), index.max(0) + 1))
-    around = np.ones((3, 3, 3), bool)
-    wide = ndimage.binary_dilation(solid[box], around, iterations=GAP_VOXELS)
-    labels, count = ndimage.label(wide, around)
+    part = slices(box)
+    labels, count = ndimage.label(dilated(solid[part], GAP_VOXELS), AROUND)
     if count <= 1:
         return solid
-    labels[~solid[box]] = 0
+    labels[~solid[part]] = 0
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     kept = np.zeros_like(solid)
-    kept[box] = labels == sizes.argmax()
+    kept[part] = labels == sizes.argmax()
     return kept
 
 
 def without_crumbs(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return a solid without its loose parts of less than a twentieth of the largest."""
-    labels, count = ndimage.label(solid, np.ones((3, 3, 3), bool))
+    box = box_of(solid)
+    if box is None:
+        return solid
+    labels, count = ndimage.label(solid[slices(box)], AROUND)
     if count <= 1:
         return solid
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    kept: NDArray[np.bool_] = (sizes >= 0.05 * sizes.max())[labels] & solid
+    kept = solid.copy()
+    kept[slices(box)] &= (sizes >= 0.05 * sizes.max())[labels]
     return kept
 
 
 def without_cavities(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return a solid with the hollows filled that have no way out of the grid."""
-    labels, count = ndimage.label(np.pad(~solid, 1, constant_values=True))
+    box = box_of(solid)
+    if box is None:
+        return solid
+    labels, count = ndimage.label(np.pad(~solid[slices(box)], 1, constant_values=True))
     if count <= 1:
         return solid
-    filled: NDArray[np.bool_] = labels[1:-1, 1:-1, 1:-1] != labels[0, 0, 0]
+    filled = solid.copy()
+    filled[slices(box)] = labels[1:-1, 1:-1, 1:-1] != labels[0, 0, 0]
     return filled
 
 
@@ -149,30 +161,38 @@ def heights_m(grid: VoxelGrid, support: Plane) -> NDArray[np.float32]:
     slope = support.normal_world @ grid.T_world_grid[:3, :3] * grid.voxel_size_m
     start = support.normal_world @ grid.T_world_grid[:3, 3] + support.offset_m
     x, y, z = (slope[k] * (np.arange(n) + 0.5) for k, n in enumerate(grid.shape))
-    heights = x[:, None, None] + y[None, :, None] + (z + start)[None, None, :]
-    return heights.astype(np.float32)
+    flat = (x[:, None] + y[None, :] + start).astype(np.float32)
+    heights: NDArray[np.float32] = flat[:, :, None] + z.astype(np.float32)
+    return heights
 
 
 def _reaches(grid: VoxelGrid, inside: NDArray[np.bool_], support: Plane) -> bool:
     """Return whether the object stands on the plane, rather than on something that does."""
-    points = apply(grid.T_world_grid, (np.argwhere(inside) + 0.5) * grid.voxel_size_m)
-    low, high = np.quantile(support.height_m(points), [0.01, 0.99])
+    low, high = np.quantile(heights_m(grid, support)[inside], [0.01, 0.99])
     return bool(high > 0 and low < (high - low) + 2 * grid.voxel_size_m)
 
 
 def _cropped(
-    shape: Shape, inside: NDArray[np.bool_], support: Plane | None
+    shape: Shape, inside: NDArray[np.bool_], start: NDArray[np.int64], support: Plane | None
 ) -> tuple[Shape, NDArray[np.bool_]]:
-    """Cut or pad to the box of the inside voxels, down to the support, and a margin."""
-    index = np.argwhere(inside)
-    low, high = index.min(0) - MARGIN_VOXELS, index.max(0) + 1 + MARGIN_VOXELS
+    """Cut or pad to the box of the inside voxels, down to the support, and a margin.
+
+    Args:
+        shape: What was fused.
+        inside: Part of its grid that holds all inside voxels, at least one.
+        start: (3,) where that part begins.
+        support: Plane that the object stands on, or None.
+    """
+    box = box_of(inside)
+    assert box is not None
+    low, high = start + box[0] - MARGIN_VOXELS, start + box[1] + MARGIN_VOXELS
     # The unseen half of what is seen from one side may be as large as the seen one.
     reach = (high[:2] - low[:2]).max()
     grow = np.maximum(reach - (high[:2] - low[:2]), 0)
     low[:2], high[:2] = low[:2] - grow, high[:2] + grow
     if support is not None:
-        points = apply(shape.grid.T_world_grid, (index + 0.5) * shape.grid.voxel_size_m)
-        lowest = float(support.height_m(points).min())
+        grid = shape.grid.padded(-start, start + inside.shape - shape.grid.shape)
+        lowest = float(heights_m(grid, support)[inside].min())
         low[2] -= max(0, int(np.ceil(lowest / shape.grid.voxel_size_m)))
     grid = shape.grid.padded(-low, high - np.array(shape.grid.shape))
 
@@ -188,7 +208,7 @@ def _cropped(
         free=cut(shape.free),
         colors=cut(shape.colors),
     )
-    return cropped, _window(inside, low, high, 0)
+    return cropped, _window(inside, low - start, high - start, 0)
 
 
 def _window(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.meshing.closing.envelope import fill_unseen
+from recon3d_core.meshing.closing.filters import dilated
 from recon3d_core.meshing.closing.known import Known
-from recon3d_core.meshing.closing.prior import Prior, surface_points
-from scipy import ndimage
+from recon3d_core.meshing.closing.prior import Prior, Surface, surface_points
 
 ANGLES = 18
 OFFSET_STEP_VOXELS = 1.5
@@ -21,13 +21,18 @@ MAX_VIOLATION = 0.04
 SURFACE, FREE, FILLED, NEW = range(4)
 
 
-def complete_by_mirror(known: Known) -> Prior | None:
+def complete_by_mirror(known: Known, surface: Surface | None = None) -> Prior | None:
     """Return what the best mirror plane tells of the unseen voxels; None where none fits.
 
-    It is asked only where it adds surface beyond the envelope. A plane fits when the mirrored surface falls on seen surface or where nobody looked, and
-    hardly ever into space that was seen to be empty.
+    It is asked only where it adds surface beyond the envelope. A plane fits when the mirrored
+    surface falls on seen surface or where nobody looked, and hardly ever into space that was
+    seen to be empty.
+
+    Args:
+        known: Evidence.
+        surface: What `surface_points` says of it, where that was asked before.
     """
-    points, normals = surface_points(known)
+    points, normals = surface or surface_points(known)
     if len(points) < MIN_POINTS or _seen_around(normals):
         return None
     points = points[:: max(1, len(points) // POINTS)]
@@ -35,18 +40,15 @@ def complete_by_mirror(known: Known) -> Prior | None:
     if plane is None:
         return None
     direction, offset = plane
-    places = np.argwhere(known.unknown)
-    shift = places[:, :2] @ direction - offset
-    source = places.astype(np.float64)
-    source[:, :2] -= 2 * shift[:, None] * direction
-    index = np.rint(source).astype(np.int64)
-    ok = ((index >= 0) & (index < known.grid.shape)).all(1)
-    here, there = tuple(places[ok].T), tuple(index[ok].T)
-    sdf = np.zeros(known.grid.shape, np.float32)
-    says = np.zeros(known.grid.shape, bool)
-    sdf[here] = known.sdf_m[there]
-    says[here] = known.near[there]
-    return Prior('mirror', sdf, says, 0.7)
+    # The plane is upright: whole columns of voxels change places.
+    nx, ny, _ = known.grid.shape
+    places = np.stack(np.indices((nx, ny)), -1)
+    shift = places @ direction - offset
+    x, y = np.moveaxis(np.rint(places - 2 * shift[..., None] * direction).astype(int), -1, 0)
+    ok = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)
+    x, y = np.where(ok, x, 0), np.where(ok, y, 0)
+    says = known.near[x, y] & ok[..., None] & known.unknown
+    return Prior('mirror', known.sdf_m[x, y], says, 0.7)
 
 
 def _seen_around(normals: NDArray[np.float64]) -> bool:
@@ -76,11 +78,11 @@ def best_plane(
     angles = np.arange(ANGLES) * np.pi / ANGLES
     offsets = np.arange(-reach, reach + 1, OFFSET_STEP_VOXELS)
     for fine in (1, 4, 16):
-        for angle in angles:
-            scores = _score(state, points, middle, angle, offsets)
-            if scores.max() > score:
-                score = float(scores.max())
-                best = angle, float(offsets[scores.argmax()])
+        scores = _score(state, points, middle, angles, offsets)
+        angle, offset = np.unravel_index(int(scores.argmax()), scores.shape)
+        if scores[angle, offset] > score:
+            score = float(scores[angle, offset])
+            best = float(angles[angle]), float(offsets[offset])
         angles = best[0] + np.array([-2, -1, 0, 1, 2]) / (5 * fine) * np.pi / ANGLES * 2
         offsets = best[1] + np.array([-2, -1, 0, 1, 2]) / (4 * fine) * OFFSET_STEP_VOXELS
     if score < MIN_SUPPORT:
@@ -93,35 +95,38 @@ def _score(
     state: NDArray[np.uint8],
     points: NDArray[np.float64],
     middle: NDArray[np.float64],
-    angle: float,
+    angles: NDArray[np.float64],
     offsets: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return how well planes of one angle and some offsets (n,) from the middle fit, (n,).
+    """Return how well planes of some angles (a,) and offsets (n,) from the middle fit, (a, n).
 
     It is the part of the mirrored surface that meets seen surface, with a penalty for what falls
     into free space; 0 where that is too much, or where nothing new is told.
     """
-    direction = np.array([np.cos(angle), np.sin(angle)])
-    shift = 2 * ((points[:, :2] - middle) @ direction - offsets[:, None])
-    mirrored = np.repeat(points[None], len(offsets), 0)
-    mirrored[..., :2] -= shift[..., None] * direction
-    index = np.rint(mirrored).astype(np.int64)
-    size = np.array(state.shape)
-    inside = ((index >= 0) & (index < size)).all(-1)
-    index = np.clip(index, 0, size - 1)
-    found = np.where(inside, state[index[..., 0], index[..., 1], index[..., 2]], FREE)
-    met, violated = (found == SURFACE).mean(1), (found == FREE).mean(1)
+    direction = np.stack([np.cos(angles), np.sin(angles)], 1)
+    along = direction @ (points[:, :2] - middle).T
+    shift = (2 * (along[:, None] - offsets[:, None])).astype(np.float32)
+    nx, ny, nz = state.shape
+    index = np.clip(np.rint(points[:, 2]), 0, nz - 1).astype(np.int32)
+    for axis, (size, stride) in enumerate(((nx, ny * nz), (ny, nz))):
+        start = points[:, axis].astype(np.float32) + 1
+        place = start - shift * direction[:, axis, None, None].astype(np.float32)
+        index = index + np.clip(np.rint(place), 0, size - 1).astype(np.int32) * np.int32(stride)
+    found = state.ravel().take(index)
+    met, violated, new = (
+        np.count_nonzero(found == kind, axis=-1) / len(points) for kind in (SURFACE, FREE, NEW)
+    )
     # A plane that maps the seen part onto itself fits well and tells nothing.
-    useful = (violated <= MAX_VIOLATION) & ((found == NEW).mean(1) >= MIN_GAIN)
+    useful = (violated <= MAX_VIOLATION) & (new >= MIN_GAIN)
     return np.where(useful, met - 4 * violated, 0)
 
 
 def _states(known: Known) -> NDArray[np.uint8]:
-    """Return what a mirrored surface point meets in each voxel."""
+    """Return what a mirrored surface point meets in each column, a border of free ones added."""
     close = known.near & (np.abs(known.sdf_m) < 1.5 * known.grid.voxel_size_m)
     envelope = fill_unseen(known.inside, known.free, known.lowest)
-    envelope = ndimage.binary_dilation(envelope, np.ones((3, 3, 3), bool), iterations=2)
-    state = np.where(envelope, FILLED, NEW)
+    state = np.where(dilated(envelope, 2), np.uint8(FILLED), np.uint8(NEW))
     state[known.free & ~close] = FREE
     state[close] = SURFACE
-    return state.astype(np.uint8)
+    # Beyond the grid, an object would have to be larger than what was seen of it allows.
+    return np.pad(state, ((1, 1), (1, 1), (0, 0)), constant_values=FREE)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.meshing.closing.known import Known
-from recon3d_core.meshing.closing.prior import Prior, surface_points
+from recon3d_core.meshing.closing.prior import Prior, Surface, surface_points
 
 MAX_RESIDUAL = 0.25
 MAX_MIXED = 0.6
@@ -99,9 +99,14 @@ def refine_axis(
     return Axis(center, axis.residual), float(np.median(np.abs(deviation)))
 
 
-def complete_by_revolution(known: Known) -> Prior | None:
-    """Return what revolution tells of the unseen voxels; None where it does not fit."""
-    points, normals = surface_points(known)
+def complete_by_revolution(known: Known, surface: Surface | None = None) -> Prior | None:
+    """Return what revolution tells of the unseen voxels; None where it does not fit.
+
+    Args:
+        known: Evidence.
+        surface: What `surface_points` says of it, where that was asked before.
+    """
+    points, normals = surface or surface_points(known)
     axis = fit_axis(points, normals)
     if axis is None or axis.residual > MAX_RESIDUAL:
         return None

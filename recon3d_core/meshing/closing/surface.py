@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.geometry.transforms import apply
+from recon3d_core.meshing.closing.filters import blurred, box_of, slices
 from recon3d_core.types import Mesh, Shape
-from scipy import ndimage, spatial
+from scipy import spatial
 from skimage import measure
 
 SURFACE_VOXELS = 1.5
+MAX_COLORED = 1500
 EMPTY = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
 
 
@@ -21,11 +23,11 @@ def closed_surface(grid: VoxelGrid, sdf_m: NDArray[np.float32]) -> Mesh:
 
     The field is taken as positive beyond the grid, so that the surface has no border.
     """
-    inside = np.argwhere(sdf_m < 0)
-    if not len(inside):
+    box = box_of(sdf_m < 0)
+    if box is None:
         return EMPTY
-    low, high = np.maximum(inside.min(0) - 1, 0), inside.max(0) + 2
-    part = sdf_m[tuple(slice(a, b) for a, b in zip(low, high))]
+    low, high = np.maximum(box[0] - 1, 0), box[1] + 1
+    part = sdf_m[slices((low, high))]
     values = (part / grid.voxel_size_m).astype(np.float32)
     # A corner of exactly zero would make faces without area, or edges of four faces.
     values = np.where(np.abs(values) < 0.02, np.where(values < 0, -0.02, 0.02), values)
@@ -33,15 +35,7 @@ def closed_surface(grid: VoxelGrid, sdf_m: NDArray[np.float32]) -> Mesh:
     vertices, faces, _, _ = measure.marching_cubes(values, 0.0)  # type: ignore[no-untyped-call]
     places = (vertices.astype(np.float64) + low - 0.5) * grid.voxel_size_m
     world = apply(grid.T_world_grid, places).astype(np.float32)
-    return Mesh(world, outward(world, faces).astype(np.int32))
-
-
-def outward(vertices: NDArray[np.float32], faces: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Return the faces turned so that the enclosed volume is positive."""
-    centered = vertices.astype(np.float64) - vertices.mean(0)
-    a, b, c = (centered[faces[:, k]] for k in range(3))
-    volume = np.einsum('ij,ij->', a, np.cross(b, c))
-    return faces if volume >= 0 else faces[:, ::-1]
+    return Mesh(world, np.ascontiguousarray(faces, np.int32))
 
 
 def face_observed(mesh: Mesh, shape: Shape) -> NDArray[np.bool_]:
@@ -50,7 +44,7 @@ def face_observed(mesh: Mesh, shape: Shape) -> NDArray[np.bool_]:
         return np.zeros(len(mesh.faces), bool)
     reach = SURFACE_VOXELS * shape.grid.voxel_size_m
     seen = shape.observed & (np.abs(shape.sdf_m) < reach)
-    a, b, c = (mesh.vertices_m[mesh.faces[:, k]] for k in range(3))
+    a, b, c = (mesh.vertices_m.take(mesh.faces[:, k], axis=0) for k in range(3))
     return _lookup(seen, shape.grid, (a + b + c) / 3)
 
 
@@ -71,8 +65,11 @@ def vertex_colors(mesh: Mesh, shape: Shape) -> NDArray[np.uint8] | None:
     if not seen.any():
         return None
     if not seen.all():
-        tree = spatial.cKDTree(mesh.vertices_m[seen])
-        colors[~seen] = colors[seen][tree.query(mesh.vertices_m[~seen])[1]]
+        # What nobody saw is a guess: some of the seen vertices are enough for it.
+        known = np.flatnonzero(seen)
+        known = known[:: -(-len(known) // MAX_COLORED)]
+        tree = spatial.cKDTree(mesh.vertices_m[known], balanced_tree=False)
+        colors[~seen] = colors[known[tree.query(mesh.vertices_m[~seen], eps=0.5)[1]]]
     return colors
 
 
@@ -82,9 +79,5 @@ def smooth_field(solid: NDArray[np.bool_], voxel_size_m: float) -> NDArray[np.fl
     Its slope at a plane border is one, so that it can be mixed with measured distances.
     """
     sigma = 0.8
-    blurred = ndimage.gaussian_filter(
-        np.where(solid, -1, 1).astype(np.float32), sigma, mode='nearest', truncate=3
-    )
     scale = np.float32(sigma * np.sqrt(np.pi / 2) * voxel_size_m)
-    result: NDArray[np.float32] = blurred * scale
-    return result
+    return blurred(np.where(solid, -scale, scale), sigma, truncate=3)
