@@ -18,6 +18,7 @@ from recon3d_core.detection.clusters import (
     near_cluster,
     Pixels,
     split_flat,
+    spread,
     stands_out,
 )
 from recon3d_core.detection.planes import find_supports, PlaneSearch, Support
@@ -164,7 +165,8 @@ class DepthClusterDetector(Detector):
         # Wider than the support, so that what is only partly above it shows its true size.
         over[over] = support.covers(cloud.points[over], margin_m=0.5 * config.max_size_m)
         gap_m = self._gap(cloud, over)
-        clusters = connected_groups(cloud.points, over, support.T_axes, gap_m)
+        least = max(12, config.min_pixels // (2 * config.step**2))
+        clusters = connected_groups(cloud.points, over, support.T_axes, gap_m, least)
         clusters = [
             part
             for pixels in clusters
@@ -190,7 +192,7 @@ class DepthClusterDetector(Detector):
         config: DepthClusterConfig = self.config
         if not chosen.any():
             return float(config.gap_m)
-        far = float(np.percentile(cloud.depth[chosen], 80))
+        far = float(spread(cloud.depth[chosen], 0.8, 0.8)[0])
         return max(config.gap_m, 2.2 * config.step * far / 550.0)
 
     def _is_object(
@@ -208,16 +210,17 @@ class DepthClusterDetector(Detector):
         if len(points) * config.step**2 < config.min_pixels:
             return False
         local = points @ support.T_axes.astype(np.float32)
-        low, high = np.percentile(local, [2, 98], axis=0)
+        low, high = spread(local, 0.02, 0.98)
         size = high - low
         if not config.min_size_m <= size.max() <= config.max_size_m:
             return False
         if support.covers(points).mean() < 0.8 or support.ring(points) < 0.5:
             return False  # it stands beside the support, or rises from its edge
-        noise = float(np.median(cloud.noise[pixels]))
-        if np.percentile(heights, 95) < max(config.min_height_m, 3 * noise):
+        noise = float(spread(cloud.noise[pixels], 0.5, 0.5)[0])
+        bottom, top = spread(heights, 0.05, 0.95)
+        if top < max(config.min_height_m, 3 * noise):
             return False
-        if np.percentile(heights, 5) > 0.05 + 0.1 * size.max():
+        if bottom > 0.05 + 0.1 * size.max():
             return False  # it floats: a thing on the wall behind
         seen_below = (below > low[:2]) & (below < high[:2])
         if np.count_nonzero(seen_below[:, 0] & seen_below[:, 1]) > 0.1 * len(points):
@@ -349,7 +352,7 @@ def _detection(
     # Kinect-like depth has a blind margin of some pixels, so the border is taken wider.
     truncated = min(box[0], box[1]) <= 12 or box[2] >= width - 13 or box[3] >= height - 13
     size = 1.0 - np.exp(-mask.sum() / 600.0)
-    rise = 1.0 if heights is None else 1.0 - np.exp(-float(np.percentile(heights, 95)) / 0.015)
+    rise = 1.0 if heights is None else 1.0 - np.exp(-float(spread(heights, 0.0, 0.95)[1]) / 0.015)
     return Detection(
         mask=mask,
         box_xyxy=box,

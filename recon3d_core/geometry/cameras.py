@@ -151,7 +151,17 @@ class Camera:
         """
         if depth_m.shape != (self.height, self.width):
             raise InputError('depth image', depth_m.shape, (self.height, self.width))
-        points: NDArray[np.float32] = pixel_rays(self) * depth_m[..., None].astype(np.float32)
+        if self.distorted:
+            points: NDArray[np.float32] = pixel_rays(self) * depth_m[..., None].astype(np.float32)
+            return points
+        # Without the cache of rays: crops of all sizes would push the whole images out of it.
+        depth = depth_m.astype(np.float32, copy=False)
+        points = np.empty((*depth.shape, 3), np.float32)
+        points[..., 0] = depth * ((np.arange(self.width) - self.cx) / self.fx).astype(np.float32)
+        points[..., 1] = depth * (
+            (np.arange(self.height)[:, None] - self.cy) / self.fy
+        ).astype(np.float32)
+        points[..., 2] = depth
         return points
 
     def _distort(self, normalised: NDArray[np.float64]) -> NDArray[np.float64]:

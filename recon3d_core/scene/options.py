@@ -106,9 +106,6 @@ class OccupancyGridOptions(Options):
         le=10.0,
         live=True,
     )
-    rate_hz: float = option(
-        1.0, 'How often it is published.', unit='Hz', ge=0.05, le=10.0, live=True
-    )
 
 
 DEFAULT_PLUGINS = {
