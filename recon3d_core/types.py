@@ -291,6 +291,8 @@ class ObjectEstimate:
         last_stamp_ns: When it was last seen.
         support: Plane it stands on, or None.
         revision: Grows whenever mesh, pose or label change.
+        observed_only: Whether the mesh is only a shell of the seen surface, because the closed
+            object did not agree with its views.
     """
 
     id: int
@@ -309,6 +311,7 @@ class ObjectEstimate:
     last_stamp_ns: int
     support: Plane | None = None
     revision: int = 0
+    observed_only: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

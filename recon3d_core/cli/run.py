@@ -184,7 +184,9 @@ def _report(summary: dict[str, Any], out: Path, seconds: float) -> None:
     console = Console()
     table = Table('id', 'label', 'size (cm)', 'views', 'seen', 'score', 'mesh')
     for item in summary['objects']:
-        closed = 'closed' if item['watertight'] else 'open: seen surface only'
+        mesh = 'closed' if item['watertight'] else 'open'
+        if item['published'] == 'observed_surface_only':
+            mesh += ', seen surface only'
         size = ' x '.join(f'{100 * edge:.1f}' for edge in item['size_m'])
         table.add_row(
             str(item['id']),
@@ -193,7 +195,7 @@ def _report(summary: dict[str, Any], out: Path, seconds: float) -> None:
             str(item['views_used']),
             f'{100 * item["seen_fraction"]:.0f} %',
             f'{item["score"]:.2f}',
-            closed,
+            mesh,
         )
     console.print(table)
     frames = summary['frames']

@@ -145,14 +145,17 @@ class ObjectState:
         Returns:
             The estimate, or None where there is no surface yet.
         """
-        shape = self.reconstructor.shape(self.state)
-        mesh, shape = mesher.mesh(shape, self.support)
+        seen = self.reconstructor.shape(self.state)
+        mesh, shape = mesher.mesh(seen, self.support)
         if not len(mesh.faces) or not is_finite(mesh):
             return None
         verdict = self_check(mesh, self.kept.views, check)
+        observed_only = False
         if not verdict.passed:
-            observed = mesher.observed_mesh(self.reconstructor.shape(self.state))
-            mesh = observed if len(observed.faces) else mesh
+            # Without depth there is no seen surface; the doubtful whole is better than nothing.
+            observed = mesher.observed_mesh(seen)
+            observed_only = len(observed.faces) > 0
+            mesh = observed if observed_only else mesh
         closed = is_watertight(mesh)
         normal = self.support.normal_world if self.support else up
         previous = None if self.estimate is None else self.estimate.T_world_object
@@ -176,6 +179,7 @@ class ObjectState:
             last_stamp_ns=self.last_stamp_ns,
             support=self.support,
             revision=self.revision,
+            observed_only=observed_only,
         )
 
 

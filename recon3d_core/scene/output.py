@@ -95,7 +95,7 @@ def describe_object(estimate: ObjectEstimate) -> dict[str, Any]:
             'depth_residual_m': None if math.isnan(residual) else round(residual, 5),
             'passed': estimate.self_check.passed,
         },
-        'published': 'complete' if estimate.self_check.passed else 'observed_surface_only',
+        'published': 'observed_surface_only' if estimate.observed_only else 'complete',
     }
 
 

@@ -169,7 +169,7 @@ def _tile(estimate: ObjectEstimate, T_world_camera: NDArray[np.float64]) -> Imag
         f'{_name(estimate)}   {size} cm   {estimate.views_used} views',
         f'score {estimate.score:.2f}   seen {100 * estimate.seen_fraction:.0f} %   '
         f'IoU {estimate.self_check.silhouette_iou:.2f}'
-        + ('' if estimate.self_check.passed else '   seen surface only'),
+        + ('   seen surface only' if estimate.observed_only else ''),
     )
     for number, line in enumerate(lines):
         color = color_of(estimate.id).tolist() if number == 0 else _DARK
