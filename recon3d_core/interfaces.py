@@ -228,4 +228,4 @@ class Mesher(Plugin):
 
     @abc.abstractmethod
     def observed_mesh(self, shape: Shape) -> Mesh:
-        """Return the observed surface only, open where nothing was seen."""
+        """Return the observed surface only, closed by a thin back behind what was seen."""

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from recon3d_core.config import option, PluginConfig
 from recon3d_core.errors import InputError
 from recon3d_core.interfaces import Mesher
-from recon3d_core.meshing.checks import is_watertight, volume_m3
 from recon3d_core.meshing.closing.envelope import fill_unseen, slice_hulls
+from recon3d_core.meshing.closing.filters import blurred
 from recon3d_core.meshing.closing.known import (
     gather_known,
     Known,
@@ -27,12 +27,14 @@ from recon3d_core.meshing.closing.known import (
 from recon3d_core.meshing.closing.mirror import complete_by_mirror
 from recon3d_core.meshing.closing.prior import Prior, surface_points
 from recon3d_core.meshing.closing.revolution import complete_by_revolution
+from recon3d_core.meshing.closing.shell import observed_shell
 from recon3d_core.meshing.closing.surface import (
     closed_surface,
     EMPTY,
     face_observed,
     smooth_field,
     vertex_colors,
+    watertight_surface,
 )
 from recon3d_core.types import Mesh, Plane, Shape
 from scipy import ndimage
@@ -95,25 +97,18 @@ class ClosedMesher(Mesher):
         return mesh, filled
 
     def observed_mesh(self, shape: Shape) -> Mesh:
-        """Return the observed surface only, open where nothing was seen."""
+        """Return a thin closed shell of the observed surface, and nothing that was not seen.
+
+        Its seen side is `face_observed`; its back and rim are not. It is empty where nothing was
+        seen to be inside, or too little for a closed mesh.
+
+        Raises:
+            InputError: A field of the shape has not the grid's size.
+        """
         _check(shape)
         if shape.sdf_m is None or shape.observed is None:
             return _from_occupancy(shape)[0]
-        known = gather_known(shape, None)
-        if known is None:
-            return EMPTY
-        blend = np.where(
-            known.near, known.sdf_m, smooth_field(known.inside, known.grid.voxel_size_m)
-        )
-        mesh = closed_surface(known.grid, blend)
-        seen = face_observed(mesh, known.shape)
-        used, faces = np.unique(mesh.faces[seen], return_inverse=True)
-        mesh = Mesh(mesh.vertices_m[used], faces.reshape(-1, 3).astype(np.int32))
-        return dataclasses.replace(
-            mesh,
-            colors=vertex_colors(mesh, known.shape),
-            face_observed=np.ones(len(mesh.faces), bool),
-        )
+        return observed_shell(shape)
 
     def _prior(self, known: Known) -> Prior | None:
         """Return the answer of the first hypothesis that fits, the more telling one first."""
@@ -170,9 +165,9 @@ def _from_occupancy(shape: Shape) -> tuple[Mesh, Shape]:
     if not solid.any():
         return EMPTY, shape
     voxel = np.float32(shape.grid.voxel_size_m)
-    field = ndimage.gaussian_filter((0.5 - shape.occupancy) * voxel, 0.6, mode='nearest')
+    field = blurred((0.5 - shape.occupancy) * voxel, 0.6, truncate=4)
     field = np.where(ndimage.binary_dilation(solid, iterations=2), field, voxel)
-    mesh = _watertight(shape, field) or closed_surface(
+    mesh = watertight_surface(shape.grid, field) or closed_surface(
         shape.grid, smooth_field(solid, shape.grid.voxel_size_m)
     )
     mesh = dataclasses.replace(
@@ -183,19 +178,14 @@ def _from_occupancy(shape: Shape) -> tuple[Mesh, Shape]:
     return mesh, shape
 
 
-def _watertight(shape: Shape, field: NDArray[np.float32]) -> Mesh | None:
-    mesh = closed_surface(shape.grid, field)
-    return mesh if is_watertight(mesh) and volume_m3(mesh) > 0 else None
-
-
 def _safe_surface(known: Known, field: NDArray[np.float32]) -> Mesh:
     """Return the surface of a field; smoother ones, then a hull, where it is not closed."""
-    mesh = _watertight(known.shape, field)
+    mesh = watertight_surface(known.grid, field)
     for sigma in (0.5, 1.0):
         if mesh is None:
-            mesh = _watertight(known.shape, ndimage.gaussian_filter(field, sigma))
+            mesh = watertight_surface(known.grid, blurred(field, sigma, truncate=3))
     if mesh is None:
-        mesh = _watertight(
-            known.shape, smooth_field(slice_hulls(known.inside), known.grid.voxel_size_m)
+        mesh = watertight_surface(
+            known.grid, smooth_field(slice_hulls(known.inside), known.grid.voxel_size_m)
         )
     return EMPTY if mesh is None else mesh

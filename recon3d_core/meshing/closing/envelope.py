@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from recon3d_core.meshing.closing.filters import dilated
 from scipy import ndimage
 
 HOLLOW_LEVELS = 2

@@ -10,8 +10,7 @@ Box = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 def box_of(solid: NDArray[np.bool_]) -> Box | None:
     """Return the first and one past the last index (3,) of a solid's box, or None if empty."""
-    flat = solid.any(2)
-    rows = [np.flatnonzero(line) for line in (flat.any(1), flat.any(0), solid.any((0, 1)))]
+    rows = [np.flatnonzero(solid.any(axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     if not len(rows[0]):
         return None
     return np.array([row[0] for row in rows]), np.array([row[-1] + 1 for row in rows])

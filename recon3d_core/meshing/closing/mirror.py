@@ -42,7 +42,7 @@ def complete_by_mirror(known: Known, surface: Surface | None = None) -> Prior | 
     direction, offset = plane
     # The plane is upright: whole columns of voxels change places.
     nx, ny, _ = known.grid.shape
-    places = np.stack(np.indices((nx, ny)), -1)
+    places = np.moveaxis(np.indices((nx, ny)), 0, -1)
     shift = places @ direction - offset
     x, y = np.moveaxis(np.rint(places - 2 * shift[..., None] * direction).astype(int), -1, 0)
     ok = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)

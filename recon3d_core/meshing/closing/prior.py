@@ -48,7 +48,7 @@ def surface_points(known: Known, max_points: int = 2500) -> Surface:
     length = np.linalg.norm(gradient, axis=1)
     good = length > 0.5 * known.grid.voxel_size_m
     flat = flat[good]
-    normals = gradient[good].astype(np.float64) / length[good, None]
+    normals = (gradient[good] / length[good, None]).astype(np.float64)
     index = np.stack(np.unravel_index(flat, sdf.shape), 1)
     distance = values[flat] / known.grid.voxel_size_m
     return index - normals * distance[:, None], normals
@@ -56,8 +56,7 @@ def surface_points(known: Known, max_points: int = 2500) -> Surface:
 
 def _smoothed(known: Known) -> NDArray[np.float32]:
     """Return the distances without the noise of single views; right where `known.near`."""
-    values = np.where(known.near, known.sdf_m, 0).astype(np.float32)
     weight = blurred(known.near.astype(np.float32), 1.2, truncate=2)
-    values = blurred(values, 1.2, truncate=2)
-    smoothed: NDArray[np.float32] = values / np.maximum(weight, 1e-3)
+    values = blurred(np.where(known.near, known.sdf_m, np.float32(0)), 1.2, truncate=2)
+    smoothed: NDArray[np.float32] = values / np.maximum(weight, np.float32(1e-3))
     return smoothed

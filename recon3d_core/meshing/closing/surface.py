@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.geometry.transforms import apply
+from recon3d_core.meshing.checks import is_watertight, volume_m3
 from recon3d_core.meshing.closing.filters import blurred, box_of, slices
 from recon3d_core.types import Mesh, Shape
 from scipy import spatial
@@ -38,11 +39,19 @@ def closed_surface(grid: VoxelGrid, sdf_m: NDArray[np.float32]) -> Mesh:
     return Mesh(world, np.ascontiguousarray(faces, np.int32))
 
 
-def face_observed(mesh: Mesh, shape: Shape) -> NDArray[np.bool_]:
-    """Return which faces (F,) lie on a seen surface of `shape`."""
+def watertight_surface(grid: VoxelGrid, sdf_m: NDArray[np.float32]) -> Mesh | None:
+    """Return the closed surface of a field, or None where it is empty or touches itself."""
+    mesh = closed_surface(grid, sdf_m)
+    return mesh if is_watertight(mesh) and volume_m3(mesh) > 0 else None
+
+
+def face_observed(
+    mesh: Mesh, shape: Shape, reach_voxels: float = SURFACE_VOXELS
+) -> NDArray[np.bool_]:
+    """Return which faces (F,) lie on a seen surface of `shape`, as near as `reach_voxels`."""
     if shape.observed is None or shape.sdf_m is None or not len(mesh.faces):
         return np.zeros(len(mesh.faces), bool)
-    reach = SURFACE_VOXELS * shape.grid.voxel_size_m
+    reach = reach_voxels * shape.grid.voxel_size_m
     seen = shape.observed & (np.abs(shape.sdf_m) < reach)
     a, b, c = (mesh.vertices_m.take(mesh.faces[:, k], axis=0) for k in range(3))
     return _lookup(seen, shape.grid, (a + b + c) / 3)

@@ -14,6 +14,7 @@ from recon3d_core.meshing.closing.envelope import (
     slice_hulls,
     without_lip,
 )
+from recon3d_core.meshing.closing.filters import blurred, box_of, dilated, slices
 from recon3d_core.meshing.closing.known import Known, without_cavities
 from recon3d_core.meshing.closing.mirror import complete_by_mirror
 from recon3d_core.meshing.closing.revolution import (
@@ -25,6 +26,29 @@ from recon3d_core.meshing.closing.revolution import (
 from recon3d_core.types import Shape
 from scipy import ndimage
 import trimesh
+
+
+@settings(max_examples=30)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.tuples(*[st.integers(1, 9)] * 3),
+    st.sampled_from([0.4, 0.8, 1.2]),
+    st.integers(0, 3),
+)
+def test_filters_against_scipy(seed, size, sigma, steps):
+    rng = np.random.default_rng(seed)
+    solid, values = rng.random(size) > 0.9, rng.random(size).astype(np.float32)
+    around = np.ones((2 * steps + 1,) * 3, bool)
+    np.testing.assert_array_equal(dilated(solid, steps), ndimage.binary_dilation(solid, around))
+    expected = ndimage.gaussian_filter(values, sigma, mode='nearest', truncate=3)
+    np.testing.assert_allclose(blurred(values, sigma, 3), expected, atol=1e-5)
+    box = box_of(solid)
+    if box is None:
+        assert not solid.any()
+    else:
+        index = np.argwhere(solid)
+        np.testing.assert_array_equal(box, (index.min(0), index.max(0) + 1))
+        assert solid[slices(box)].sum() == solid.sum()
 
 
 @given(st.integers(0, 2**32 - 1))
