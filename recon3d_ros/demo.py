@@ -28,12 +28,14 @@ from recon3d_core.data import load_source
 from recon3d_core.errors import Recon3DError, RunError
 from recon3d_ros.player import pose_kind
 from recon3d_ros.sinks.base import LATCHED
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from std_srvs.srv import Trigger
 
 _WAIT_S = 5.0
 _PLAY_S = 35.0
+_TURNS = 2
 _PRELOADED = 400
 """Frames that are decoded before playing, about 0.6 GB; longer sources are decoded on the way."""
 _START_S = 60.0
@@ -56,6 +58,7 @@ class Demo:
         self._source = source
         self._frames = frames
         self.integrated = 0
+        self._last_drop = 'none'
         self._out = out
         self._deadline = time.monotonic() + timeout_s
         self.objects = 0
@@ -104,6 +107,8 @@ class Demo:
             for item in status.values:
                 if status.name == 'recon3d: pipeline' and item.key == 'frames integrated':
                     self.integrated = int(item.value)
+                elif status.name == 'recon3d: pipeline' and item.key == 'last drop':
+                    self._last_drop = item.value
 
     def _check(self) -> None:
         """Raise where the node died, the player failed, or time is up."""
@@ -130,23 +135,18 @@ class Demo:
             self._check()
 
     def play(self) -> None:
-        """Wait until as many frames were integrated as the source has, or for long enough.
+        """Wait until twice the source's frames were integrated, or for long enough.
 
-        The player goes on in a loop: a slow machine sees the scene in more than one turn.
+        The player goes on in a loop: a slow machine sees the scene in more turns.
 
         Raises:
             RunError: A process died, or time is up.
         """
         self._spin_until(lambda: self.integrated > 0)
         begin_s = time.monotonic()
+        wanted = _TURNS * self._frames
         self._spin_until(
-            lambda: (
-                (
-                    self.integrated >= self._frames
-                    and (self.objects or self._passed(begin_s, _WAIT_S))
-                )
-                or self._passed(begin_s, _PLAY_S)
-            )
+            lambda: (self.objects and self.integrated >= wanted) or self._passed(begin_s, _PLAY_S)
         )
         self._children.pop('player').send_signal(signal.SIGINT)
 
@@ -171,8 +171,8 @@ class Demo:
         self._spin_until(lambda: self.objects or self._passed(asked_s, _WAIT_S))
         if not self.objects:
             raise RunError(
-                'no object was published',
-                f'frames of {self._source}',
+                f'no object was published from {self._source}',
+                f'{self.integrated} frames, last drop: {self._last_drop}',
                 'at least one object',
                 f'Look at {self._out / "preview.png"}; set detector options with --config.',
             )
@@ -243,12 +243,12 @@ def show(out: Path, source: str, took_s: float) -> None:
     """Print what was found, where it lies and what to try next."""
     summary = json.loads((out / 'summary.json').read_text(encoding='utf-8'))
     truth = getattr(load_source(source), 'objects', {})
-    table = Table(title=f'Objects of {source}: length x width x height in cm')
+    table = Table(title=f'Objects of {source}: length x width x height in cm', box=box.SIMPLE_HEAD)
     for name in ('id', 'label', 'size', 'views', 'seen'):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     if truth:
         for name in ('truly', 'true size', 'off by'):
-            table.add_column(name)
+            table.add_column(name, no_wrap=True)
     for row in rows(summary, truth):
         table.add_row(*row)
     console = Console()

@@ -71,7 +71,7 @@ class NodeConfig(Options):
         live=True,
     )
     queue_size: int = option(
-        8,
+        6,
         'Complete inputs of a camera that may wait; when there are more, the oldest is dropped. '
         '1 takes the newest only: least delay, but a busy moment costs frames.',
         ge=1,

@@ -27,7 +27,8 @@ _BACK_NS = 1_000_000_000
 _AHEAD_NS = 60_000_000_000
 _DOWN = np.array([0.0, 0.0, -1.0])
 _TICK_S = 0.25
-_OBJECTS_PERIOD_S = 1.0
+_OBJECTS_SHARE = 0.35
+"""Part of the time that goes to frames with object work while others wait to be mapped."""
 _STATS_PERIOD_S = 1.0
 _IDLE_S = 1.0
 
@@ -113,7 +114,7 @@ class Worker:
         self.on = surroundings
         self.enabled = True
         self._frame_id = ''
-        self._objects_s = 0.0
+        self._objects_after_s = 0.0
         self._updated_s = 0.0
         self._stats_s = 0.0
         self._unfinished = False
@@ -220,7 +221,12 @@ class Worker:
             self._stamps.check(raw.camera, raw.stamp_ns)
         frame = raw.to_frame(self.on.settings())
         frame = self._placed(frame, raw.frame_id)
-        update: SceneUpdate = self.on.pipeline.update(frame, objects=self._time_for_objects())
+        begin_s = time.monotonic()
+        objects = self._time_for_objects()
+        update: SceneUpdate = self.on.pipeline.update(frame, objects=objects)
+        if objects:
+            took_s = time.monotonic() - begin_s
+            self._objects_after_s = begin_s + took_s / _OBJECTS_SHARE
         self._frame_id = self.on.pose_source.output_frame(raw.frame_id) or raw.camera
         latency_s = (self.on.now_ns() - raw.stamp_ns) / 1e9
         self.on.statistics.integrate(latency_s, update.timings_ms)
@@ -240,17 +246,13 @@ class Worker:
                 self.on.outputs.offer(self._snapshot())
 
     def _time_for_objects(self) -> bool:
-        """Return whether to work on objects: unless frames wait, and then every second too.
+        """Return whether to work on objects: while frames wait, for a share of the time only.
 
         A frame that is only mapped takes a fraction of the time, so that the camera is kept up with.
         """
-        now = time.monotonic()
         mapping = self.on.pipeline.config.map_scene
         behind = mapping and any(camera.waiting for camera in self.on.inputs)
-        if behind and now - self._objects_s < _OBJECTS_PERIOD_S:
-            return False
-        self._objects_s = now
-        return True
+        return not behind or time.monotonic() >= self._objects_after_s
 
     def _placed(self, frame: Frame, frame_id: str) -> Frame:
         """Return the frame with its pose and, where the world's axes are known, gravity."""
