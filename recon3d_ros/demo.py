@@ -243,7 +243,12 @@ def show(out: Path, source: str, took_s: float) -> None:
     """Print what was found, where it lies and what to try next."""
     summary = json.loads((out / 'summary.json').read_text(encoding='utf-8'))
     truth = getattr(load_source(source), 'objects', {})
-    table = Table(title=f'Objects of {source}: length x width x height in cm', box=box.SIMPLE_HEAD)
+    table = Table(
+        title=f'Objects of {source}: length x width x height in cm',
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1),
+        pad_edge=False,
+    )
     for name in ('id', 'label', 'size', 'views', 'seen'):
         table.add_column(name, no_wrap=True)
     if truth:
