@@ -15,6 +15,7 @@ KEEP_ORDER = 1.15
 MIN_AGREEMENT = 0.4
 MIN_ANISOTROPY = 0.05
 PRINCIPAL_AREA = 1.2
+MAX_POINTS = 3000
 
 
 def place(mesh: Mesh, up: Array, previous: Array | None = None) -> tuple[Array, Array]:
@@ -41,10 +42,11 @@ def place(mesh: Mesh, up: Array, previous: Array | None = None) -> tuple[Array, 
     base = frame_from_normal(up)
     middle = points.mean(0)
     local = (points - middle) @ base
-    yaw = _best_yaw(mesh, local, base)
+    some = local[:: -(-len(local) // MAX_POINTS)]
+    yaw = _best_yaw(mesh, some, base)
     if previous is not None:
-        yaw = _steady(local, yaw, previous[:3, :3], base)
-    elif np.diff(_bounds(local, yaw)[:, :2], axis=0)[0] @ (1, -1) < 0:
+        yaw = _steady(some, yaw, previous[:3, :3], base)
+    elif np.diff(_bounds(some, yaw)[:, :2], axis=0)[0] @ (1, -1) < 0:
         yaw += np.pi / 2
     axes = base @ _turn(yaw)
     if previous is None and axes[int(np.abs(axes[:, 0]).argmax()), 0] < 0:

@@ -1,9 +1,19 @@
-"""Small filters of volumes; by shifted sums, many times faster here than filters of any shape."""
+"""Small filters of volumes, done as pictures by OpenCV: many times faster than filters of ndimage.
+
+The z axis of a volume takes the place of a picture's channels, then of its columns.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+MAX_CHANNELS = 512
+"""Most that OpenCV takes."""
 
 Box = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -24,14 +34,11 @@ def slices(box: Box) -> tuple[slice, slice, slice]:
 
 def dilated(solid: NDArray[np.bool_], steps: int = 1) -> NDArray[np.bool_]:
     """Return a solid (nx, ny, nz) grown by a number of voxels along axes and diagonals."""
-    for axis in range(3):
-        before = np.moveaxis(solid, axis, 0)
-        solid = solid.copy()
-        after = np.moveaxis(solid, axis, 0)
-        for shift in range(1, min(steps, len(before) - 1) + 1):
-            after[shift:] |= before[:-shift]
-            after[:-shift] |= before[shift:]
-    return solid
+    around = np.ones(2 * steps + 1, np.uint8)
+    square = np.outer(around, around)
+    grown = _by_levels(solid.view(np.uint8), lambda picture: cv2.dilate(picture, square))
+    result = cv2.dilate(grown.reshape(-1, solid.shape[2]), around[None])
+    return result.reshape(solid.shape) > 0
 
 
 def blurred(values: NDArray[np.float32], sigma: float, truncate: float) -> NDArray[np.float32]:
@@ -43,15 +50,22 @@ def blurred(values: NDArray[np.float32], sigma: float, truncate: float) -> NDArr
         truncate: Reach of the filter, in standard deviations.
     """
     reach = int(truncate * sigma + 0.5)
-    weights = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2)
-    weights = (weights / (weights[0] + 2 * weights[1:].sum())).astype(np.float32)
-    for axis in range(3):
-        size = values.shape[axis]
-        width = [(reach, reach) if k == axis else (0, 0) for k in range(3)]
-        wide = np.moveaxis(np.pad(values, width, mode='edge'), axis, 0)
-        values = weights[0] * values
-        result = np.moveaxis(values, axis, 0)
-        for shift in range(1, reach + 1):
-            left, right = wide[reach - shift :][:size], wide[reach + shift :][:size]
-            result += weights[shift] * (left + right)
-    return values
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    kernel /= kernel.sum()
+
+    def along(picture: NDArray[Any], second: NDArray[np.float64]) -> NDArray[Any]:
+        return cv2.sepFilter2D(picture, -1, kernel, second, borderType=cv2.BORDER_REPLICATE)
+
+    flat = _by_levels(values, lambda picture: along(picture, kernel))
+    result = along(flat.reshape(-1, values.shape[2]), np.ones(1))
+    return np.asarray(result, np.float32).reshape(values.shape)
+
+
+def _by_levels(
+    values: NDArray[Any], change: Callable[[NDArray[Any]], NDArray[Any]]
+) -> NDArray[Any]:
+    """Return a volume whose levels were changed as the channels of a picture."""
+    levels = values.shape[2]
+    parts = [values[:, :, k : k + MAX_CHANNELS] for k in range(0, levels, MAX_CHANNELS)]
+    changed = [change(np.ascontiguousarray(part)).reshape(part.shape) for part in parts]
+    return changed[0] if len(changed) == 1 else np.concatenate(changed, 2)

@@ -117,7 +117,7 @@ def largest_part(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if box is None:
         return solid
     part = slices(box)
-    labels, count = ndimage.label(dilated(solid[part], GAP_VOXELS), AROUND)
+    labels, count = ndimage.label(dilated(solid[part], GAP_VOXELS))
     if count <= 1:
         return solid
     labels[~solid[part]] = 0

@@ -31,7 +31,7 @@ class Prior:
     trust: float
 
 
-def surface_points(known: Known, max_points: int = 2500) -> Surface:
+def surface_points(known: Known, max_points: int = 1500) -> Surface:
     """Return points (n, 3) on the seen surface, as voxel indices, and unit normals (n, 3)."""
     sdf = _smoothed(known)
     close = known.near & (np.abs(sdf) < known.grid.voxel_size_m)

@@ -74,11 +74,16 @@ def vertex_colors(mesh: Mesh, shape: Shape) -> NDArray[np.uint8] | None:
     if not seen.any():
         return None
     if not seen.all():
-        # What nobody saw is a guess: some of the seen vertices are enough for it.
         known = np.flatnonzero(seen)
         known = known[:: -(-len(known) // MAX_COLORED)]
+        # What nobody saw is a guess: one look-up for all vertices of a small block is enough.
+        places = mesh.vertices_m[~seen]
+        block = np.floor((places - places.min(0)) / (2 * shape.grid.voxel_size_m)).astype(int)
+        size = block.max(0) + 1
+        key = np.ravel_multi_index(tuple(block.T), tuple(size))
+        _, first, same = np.unique(key, return_index=True, return_inverse=True)
         tree = spatial.cKDTree(mesh.vertices_m[known], balanced_tree=False)
-        colors[~seen] = colors[known[tree.query(mesh.vertices_m[~seen], eps=0.5)[1]]]
+        colors[~seen] = colors[known[tree.query(places[first])[1]]][same]
     return colors
 
 
