@@ -57,7 +57,13 @@ def open3d_loop(colors: list[Path]) -> Any:
             depth_image, intrinsics, extrinsic, 1000.0, MAX_DEPTH_M
         )
         grid.integrate(
-            blocks, depth_image, color_image, intrinsics, intrinsics, extrinsic, 1000.0,
+            blocks,
+            depth_image,
+            color_image,
+            intrinsics,
+            intrinsics,
+            extrinsic,
+            1000.0,
             MAX_DEPTH_M,
         )
     return grid
@@ -120,15 +126,19 @@ def report(result: dict[str, Any]) -> None:
     """Print what was measured."""
     for row in result['rows']:
         rate = result['frames'] / row['wall_s']
-        print(f'{row["what"]:28}{row["wall_s"]:8.2f} s  processor {row["cpu_s"]:7.2f} s'
-              f'  {rate:6.1f} frames/s')
+        print(
+            f'{row["what"]:28}{row["wall_s"]:8.2f} s  processor {row["cpu_s"]:7.2f} s'
+            f'  {rate:6.1f} frames/s'
+        )
     verdict = 'ok' if result['ratio'] <= BAR else 'MISSED'
     print(f'ratio {result["ratio"]:.2f}, bar <= {BAR} {verdict}')
     for voxel, stage in result['stages'].items():
-        print(f'voxels of {voxel}: integrate {stage["integrate_ms"]:.1f} ms '
-              f'(processor {stage["integrate_cpu_ms"]:.1f}), mesh {stage["mesh_ms"]:.0f} ms, '
-              f'cloud {stage["cloud_ms"]:.0f} ms, {stage["blocks"]:.0f} blocks, '
-              f'{stage["memory_mb"]:.0f} MB')
+        print(
+            f'voxels of {voxel}: integrate {stage["integrate_ms"]:.1f} ms '
+            f'(processor {stage["integrate_cpu_ms"]:.1f}), mesh {stage["mesh_ms"]:.0f} ms, '
+            f'cloud {stage["cloud_ms"]:.0f} ms, {stage["blocks"]:.0f} blocks, '
+            f'{stage["memory_mb"]:.0f} MB'
+        )
     print(f'peak memory of the process {result["peak_rss_mb"]:.0f} MB')
 
 

@@ -141,8 +141,10 @@ def run(seeds: int, resolution: int) -> list[dict[str, Any]]:
             for category in CONVEX + OTHERS:
                 found = [measure(category, layout, ragged, s, resolution) for s in range(seeds)]
                 row: dict[str, Any] = {
-                    'layout': layout, 'masks': 'ragged' if ragged else 'exact',
-                    'category': category, 'convex': category in CONVEX,
+                    'layout': layout,
+                    'masks': 'ragged' if ragged else 'exact',
+                    'category': category,
+                    'convex': category in CONVEX,
                 }
                 for name in METHODS:
                     row[name] = float(np.mean([item[name]['iou'] for item in found]))
@@ -162,11 +164,14 @@ def show(rows: Sequence[dict[str, Any]], console: Console) -> None:
         for masks in ('exact', 'ragged'):
             for convex in (True, False):
                 part = [
-                    row for row in rows
+                    row
+                    for row in rows
                     if (row['layout'], row['masks'], row['convex']) == (layout, masks, convex)
                 ]
                 table.add_row(
-                    layout, masks, 'convex' if convex else 'others',
+                    layout,
+                    masks,
+                    'convex' if convex else 'others',
                     *(f'{np.mean([row[name] for row in part]):.3f}' for name in METHODS),
                     f'{min(row["visual_hull"] for row in part):.3f}',
                     f'{np.median([row["visual_hull ms"] for row in part]):.1f}',

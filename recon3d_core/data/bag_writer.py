@@ -50,7 +50,9 @@ class BagOptions(Options):
         '16UC1', 'Encoding of raw depth: millimetres or metres.'
     )
     pose: Literal['tf', 'odometry', 'pose', 'none'] = option('tf', 'How the pose is stored.')
-    world_frame: str = option('map', 'Name of the world frame.', pattern='^[A-Za-z][A-Za-z0-9_/]*$')
+    world_frame: str = option(
+        'map', 'Name of the world frame.', pattern='^[A-Za-z][A-Za-z0-9_/]*$'
+    )
     turn_upright: bool = option(
         True, 'Turn a world whose gravity is known and not -z so that z is up, as REP-103 wants.'
     )
@@ -161,9 +163,12 @@ class _Recorder:
         if frame.rgb is not None and options.color == 'raw':
             self._send(f'/{name}/image', messages.image(frame.rgb, 'rgb8', optical, stamp_ns))
         elif frame.rgb is not None and options.color != 'none':
-            self._send(f'/{name}/image/compressed', messages.compressed_color(
-                frame.rgb, options.color, options.jpeg_quality, optical, stamp_ns
-            ))
+            self._send(
+                f'/{name}/image/compressed',
+                messages.compressed_color(
+                    frame.rgb, options.color, options.jpeg_quality, optical, stamp_ns
+                ),
+            )
         if frame.depth_m is not None and options.depth == 'raw':
             content = messages.depth(frame.depth_m, options.depth_encoding, optical, stamp_ns)
             self._send(f'/{name}/depth', content)
@@ -186,9 +191,9 @@ class _Recorder:
         link, optical = f'{name}_link', f'{name}_optical_frame'
         if name not in self._cameras:
             self._cameras.add(name)
-            self._send('/tf_static', messages.transform(
-                messages.T_LINK_OPTICAL, link, optical, stamp_ns
-            ))
+            self._send(
+                '/tf_static', messages.transform(messages.T_LINK_OPTICAL, link, optical, stamp_ns)
+            )
         T = T @ messages.T_OPTICAL_LINK
         if options.pose == 'odometry':
             content = messages.odometry(T, options.world_frame, link, stamp_ns)
@@ -208,7 +213,9 @@ class _Recorder:
         connection = self._connections.get(topic)
         if connection is None:
             connection = self._writer.add_connection(
-                topic, content.type, typestore=store,
+                topic,
+                content.type,
+                typestore=store,
                 offered_qos_profiles=[_qos(latched=topic == '/tf_static')],
             )
             self._connections[topic] = connection
@@ -218,7 +225,13 @@ class _Recorder:
 
 def _qos(latched: bool) -> Qos:
     return Qos(
-        QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE,
+        QosHistory.KEEP_LAST,
+        10,
+        QosReliability.RELIABLE,
         QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-        _FOREVER, _FOREVER, QosLiveliness.AUTOMATIC, _FOREVER, False,
+        _FOREVER,
+        _FOREVER,
+        QosLiveliness.AUTOMATIC,
+        _FOREVER,
+        False,
     )

@@ -27,7 +27,9 @@ def camera_from_info(
             usable, `size_mismatch` where it describes images of another size.
     """
     if not info.k[0]:
-        raise FrameError('uncalibrated', 'camera_info', 'K[0] = 0', 'a focal length', _UNCALIBRATED)
+        raise FrameError(
+            'uncalibrated', 'camera_info', 'K[0] = 0', 'a focal length', _UNCALIBRATED
+        )
     fx, fy, cx, cy = info.k[0], info.k[4], info.k[2], info.k[5]
     model: str = 'none'
     values: tuple[float, ...] = ()
@@ -39,16 +41,23 @@ def camera_from_info(
     step_x, step_y = max(1, int(info.binning_x)), max(1, int(info.binning_y))
     try:
         camera = Camera(
-            width // step_x, height // step_y, float(fx) / step_x, float(fy) / step_y,
-            (float(cx) - left) / step_x, (float(cy) - top) / step_y,
-            model, values,  # type: ignore[arg-type]
+            width // step_x,
+            height // step_y,
+            float(fx) / step_x,
+            float(fy) / step_y,
+            (float(cx) - left) / step_x,
+            (float(cy) - top) / step_y,
+            model,
+            values,  # type: ignore[arg-type]
         )
     except InputError as error:
         raise FrameError('bad_camera_info', str(error)) from error
     if size not in (None, (camera.width, camera.height)):
         raise FrameError(
-            'size_mismatch', 'camera_info is for images of another size',
-            f'{camera.width}x{camera.height}', f'{size[0]}x{size[1]}',  # type: ignore[index]
+            'size_mismatch',
+            'camera_info is for images of another size',
+            f'{camera.width}x{camera.height}',
+            f'{size[0]}x{size[1]}',  # type: ignore[index]
             'Give the camera_info topic that belongs to the image topic.',
         )
     return camera
@@ -74,6 +83,9 @@ def _distortion(model: str, values: Any) -> tuple[str, tuple[float, ...]]:
         if len(numbers) <= count:
             return model, (*numbers, *([0.0] * (count - len(numbers))))
     raise FrameError(
-        'bad_camera_info', f'distortion model {model!r}', f'{len(numbers)} coefficients',
-        'plumb_bob (up to 5) or rational_polynomial (up to 8)', 'Use the rectified images.',
+        'bad_camera_info',
+        f'distortion model {model!r}',
+        f'{len(numbers)} coefficients',
+        'plumb_bob (up to 5) or rational_polynomial (up to 8)',
+        'Use the rectified images.',
     )

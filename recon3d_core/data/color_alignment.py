@@ -18,8 +18,8 @@ from scipy.optimize import minimize
 
 _POINTS = 800  # depth edges per frame; more do not move the optimum
 _RANGE_M = 3.5  # beyond, depth jumps are noise
-_ZOOMS = np.arange(0.84, 1.17, 0.04)
-_SHIFTS = np.arange(-24, 25, 8)
+_ZOOMS = [0.84 + 0.04 * step for step in range(9)]
+_SHIFTS = [8.0 * step for step in range(-3, 4)]
 _LEAST_GAIN = 1.5
 
 
@@ -86,7 +86,7 @@ def estimate_color_alignment(
     best = max(starts, key=lambda p: _score(coarse, *p))
     scale = np.array([0.01, 2.0, 2.0])  # so that the simplex is about as long every way
     found = minimize(
-        lambda p: -_score(edges, *(p * scale)),
+        lambda p: -_score(edges, *(p * scale).tolist()),
         np.array(best) / scale,
         method='Nelder-Mead',
         options={'maxfev': 120, 'xatol': 0.2, 'fatol': 1e-3},

@@ -29,7 +29,10 @@ def _imdecode(data: Any, flags: int, reason: str) -> NDArray[Any]:
     if image is None:
         kind = 'colour' if reason == 'bad_color' else 'depth'
         raise FrameError(
-            reason, f'{kind} image cannot be decoded', f'{buffer.size} bytes', 'a whole JPEG or PNG'
+            reason,
+            f'{kind} image cannot be decoded',
+            f'{buffer.size} bytes',
+            'a whole JPEG or PNG',
         )
     return image
 
@@ -104,8 +107,8 @@ def decode_compressed_depth(image_format: str, data: Any) -> NDArray[np.float32]
         raise FrameError('bad_encoding', 'compressedDepth of', repr(encoding), '16UC1 or 32FC1')
     if buffer.size <= _HEADER.size:
         raise FrameError('bad_depth', 'compressedDepth', f'{buffer.size} bytes', 'a header, image')
-    _, a, b = _HEADER.unpack(buffer[:_HEADER.size].tobytes())
-    payload = buffer[_HEADER.size:]
+    _, a, b = _HEADER.unpack(buffer[: _HEADER.size].tobytes())
+    payload = buffer[_HEADER.size :]
     is_rvl = 'rvl' in image_format.lower()
     pixels = decode_rvl(payload) if is_rvl else decode_png_depth(payload)
     if encoding != '32FC1':
@@ -127,10 +130,10 @@ def decode_rvl(payload: NDArray[np.uint8]) -> NDArray[np.uint16]:
     """
     if payload.size < _RVL_SIZE.size:
         raise FrameError('bad_depth', 'RVL depth', f'{payload.size} bytes', 'a size and data')
-    width, height = _RVL_SIZE.unpack(payload[:_RVL_SIZE.size].tobytes())
+    width, height = _RVL_SIZE.unpack(payload[: _RVL_SIZE.size].tobytes())
     if not (width > 0 and height > 0 and width * height <= _MAX_PIXELS):
         raise FrameError('bad_depth', 'RVL depth of impossible size', f'{width}x{height}')
-    numbers = _rvl_numbers(payload[_RVL_SIZE.size:])
+    numbers = _rvl_numbers(payload[_RVL_SIZE.size :])
     pixels = np.zeros(width * height, np.int64)
     deltas = (numbers >> 1) ^ -(numbers & 1)
     position, place, last = 0, 0, 0
@@ -141,8 +144,8 @@ def decode_rvl(payload: NDArray[np.uint8]) -> NDArray[np.uint16]:
         if place + run > pixels.size or position + run > numbers.size:
             break
         if run:
-            values = last + np.cumsum(deltas[position:position + run])
-            pixels[place:place + run] = values
+            values = last + np.cumsum(deltas[position : position + run])
+            pixels[place : place + run] = values
             last = int(values[-1])
         place, position = place + run, position + run
     if place != pixels.size:
@@ -152,7 +155,7 @@ def decode_rvl(payload: NDArray[np.uint8]) -> NDArray[np.uint16]:
 
 def _rvl_numbers(payload: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the numbers of an RVL stream: nibbles, the highest of each little-endian word first."""
-    words = payload[:payload.size // 4 * 4].view('<u4')
+    words = payload[: payload.size // 4 * 4].view('<u4')
     shifts = np.arange(28, -1, -4, dtype=np.uint32)
     nibbles = ((words[:, None] >> shifts) & 0xF).astype(np.int64).ravel()
     ends = np.flatnonzero(nibbles < 8)
@@ -160,7 +163,7 @@ def _rvl_numbers(payload: NDArray[np.uint8]) -> NDArray[np.int64]:
         return np.zeros(0, np.int64)
     starts = np.concatenate([[0], ends[:-1] + 1])
     digits = np.arange(ends[-1] + 1) - np.repeat(starts, ends - starts + 1)
-    parts = (nibbles[:ends[-1] + 1] & 7) << np.minimum(3 * digits, 60)
+    parts = (nibbles[: ends[-1] + 1] & 7) << np.minimum(3 * digits, 60)
     return np.add.reduceat(parts, starts)
 
 

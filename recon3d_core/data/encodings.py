@@ -114,7 +114,9 @@ def decode_raw(
     stored = item.newbyteorder('>' if is_bigendian else '<')
     # Strides keep the padding out without a copy; an odd step needs no alignment on x86 or ARM.
     pixels = np.ndarray(
-        (height, width, kind.channels), stored, buffer,
+        (height, width, kind.channels),
+        stored,
+        buffer,
         strides=(step, kind.channels * item.itemsize, item.itemsize),
     )
     native: NDArray[Any] = pixels.astype(item, copy=False)

@@ -29,7 +29,7 @@ class RecordedConfig(PluginConfig):
     def selected(self, total: int) -> range:
         """Return which of `total` frames are read."""
         chosen = range(min(self.start, total), total, self.stride)
-        return chosen[:self.max] if self.max else chosen
+        return chosen[: self.max] if self.max else chosen
 
 
 class RecordedSource(Source):

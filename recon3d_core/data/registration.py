@@ -15,8 +15,13 @@ def resized(camera: Camera, width: int, height: int) -> Camera:
     """Return the camera of an image resized to another size, pixel centres kept at integers."""
     x, y = width / camera.width, height / camera.height
     return dataclasses.replace(
-        camera, width=width, height=height, fx=camera.fx * x, fy=camera.fy * y,
-        cx=(camera.cx + 0.5) * x - 0.5, cy=(camera.cy + 0.5) * y - 0.5,
+        camera,
+        width=width,
+        height=height,
+        fx=camera.fx * x,
+        fy=camera.fy * y,
+        cx=(camera.cx + 0.5) * x - 0.5,
+        cy=(camera.cy + 0.5) * y - 0.5,
     )
 
 

@@ -46,14 +46,18 @@ class RgbdFolderConfig(RecordedConfig):
         0.001, 'Metres per unit of the depth images.', unit='m', ge=1e-6, le=1.0
     )
     rate_hz: float = option(
-        15.0, 'Rate that the stamps of the frames have; the files carry none.', unit='Hz',
-        ge=0.01, le=1000.0,
+        15.0,
+        'Rate that the stamps of the frames have; the files carry none.',
+        unit='Hz',
+        ge=0.01,
+        le=1000.0,
     )
     require_pose: bool = option(
         True, 'Drop frames without a pose file; otherwise they come without a pose.'
     )
     intrinsics_of: Literal['auto', 'depth', 'color'] = option(
-        'auto', 'Which images the intrinsics are of, where sizes differ; `auto` takes those whose '
+        'auto',
+        'Which images the intrinsics are of, where sizes differ; `auto` takes those whose '
         'middle is nearest to the principal point.',
     )
     align_color: bool = option(
@@ -67,8 +71,13 @@ def _read_numbers(path: Path) -> NDArray[np.float64]:
     """Return the numbers of a text file; InputError where it has none or other things."""
     try:
         text = path.read_text(encoding='utf-8')
-        numbers = np.array([[float(word) for word in line.replace(',', ' ').split()]
-                            for line in text.splitlines() if line.strip()])
+        numbers = np.array(
+            [
+                [float(word) for word in line.replace(',', ' ').split()]
+                for line in text.splitlines()
+                if line.strip()
+            ]
+        )
     except (OSError, ValueError) as error:
         raise InputError(f'{path} cannot be read', str(error), 'rows of numbers') from error
     return numbers
@@ -184,7 +193,9 @@ class RgbdFolderSource(RecordedSource):
             logger.info(
                 '%s: colour is not registered to depth; zoomed by %.3f and shifted by %.1f, %.1f '
                 'pixels; source.align_color=false leaves it',
-                self.uri, alignment.zoom, *alignment.shift_px,
+                self.uri,
+                alignment.zoom,
+                *alignment.shift_px,
             )
         return alignment
 
@@ -213,9 +224,7 @@ class RgbdFolderSource(RecordedSource):
         if rgb is not None and self._alignment is not None:
             rgb = self._alignment.apply(rgb)
         rgb, camera = self._common_camera(rgb, depth_m)
-        return Frame(
-            stamp_ns, camera, rgb, depth_m, pose, gravity_world=self._gravity
-        ).checked()
+        return Frame(stamp_ns, camera, rgb, depth_m, pose, gravity_world=self._gravity).checked()
 
     def _images(self, name: str) -> tuple[NDArray[np.uint8] | None, NDArray[np.float32] | None]:
         """Return the colour and the depth of a frame as they are in the files."""
@@ -232,8 +241,11 @@ class RgbdFolderSource(RecordedSource):
         self, rgb: NDArray[np.uint8] | None, depth_m: NDArray[np.float32] | None
     ) -> tuple[NDArray[np.uint8] | None, Camera]:
         """Return colour in the size of the depth, and the camera of both."""
-        sizes = {kind: image.shape[1::-1] for kind, image in (('color', rgb), ('depth', depth_m))
-                 if image is not None}
+        sizes = {
+            kind: image.shape[1::-1]
+            for kind, image in (('color', rgb), ('depth', depth_m))
+            if image is not None
+        }
         owner = self.config.intrinsics_of
         if owner not in sizes:
             middle = 2 * self._K[:2, 2]

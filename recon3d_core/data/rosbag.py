@@ -28,7 +28,8 @@ class RosbagConfig(RecordedConfig):
     info_topic: str = option('', 'camera_info of both; empty takes those beside the images.')
     cameras: list[str] = option([], 'Names of the cameras to read; empty reads all.')
     pose_source: Literal['auto', 'tf', 'odometry', 'pose', 'none'] = option(
-        'auto', 'Where the poses come from; `auto` takes TF where it leads to a world frame, else '
+        'auto',
+        'Where the poses come from; `auto` takes TF where it leads to a world frame, else '
         'Odometry, else PoseStamped.',
     )
     pose_topic: str = option('', 'Topic of Odometry or PoseStamped; empty finds it.')
@@ -42,19 +43,23 @@ class RosbagConfig(RecordedConfig):
     require_both: bool = option(
         True, 'Drop images that find no partner where a camera has colour and depth.'
     )
-    z_up: bool = option(
-        True, 'The world has z up, as REP-103 wants; gravity is known by that.'
-    )
+    z_up: bool = option(True, 'The world has z up, as REP-103 wants; gravity is known by that.')
     max_stamp_difference_s: float = option(
-        0.02, 'Largest difference of stamps of colour and depth in a frame.', unit='s',
-        ge=0.0, le=10.0,
+        0.02,
+        'Largest difference of stamps of colour and depth in a frame.',
+        unit='s',
+        ge=0.0,
+        le=10.0,
     )
     max_extrapolation_s: float = option(
         0.05, 'How far beyond its first and last sample a pose is held.', unit='s', ge=0.0, le=10.0
     )
     max_wait_s: float = option(
-        1.0, 'How long an image waits for its partner and pose, in the time of recording.',
-        unit='s', ge=0.01, le=30.0,
+        1.0,
+        'How long an image waits for its partner and pose, in the time of recording.',
+        unit='s',
+        ge=0.01,
+        le=30.0,
     )
 
 
@@ -77,14 +82,21 @@ class RosbagSource(RecordedSource):
         self._bag = BagReader(path)
         options = self.config
         self._cameras = find_cameras(
-            self._bag, options.color_topic, options.depth_topic, options.info_topic,
+            self._bag,
+            options.color_topic,
+            options.depth_topic,
+            options.info_topic,
             tuple(options.cameras),
         )
         self._infos = self._first_infos()
         self._leads = [self._lead(camera) for camera in self._cameras]
         self._poses = PoseTrack(
-            self._bag, {camera.name: self._optical_frame(camera) for camera in self._cameras},
-            options.pose_source, options.pose_topic, options.world_frame, options.camera_frame,
+            self._bag,
+            {camera.name: self._optical_frame(camera) for camera in self._cameras},
+            options.pose_source,
+            options.pose_topic,
+            options.world_frame,
+            options.camera_frame,
         )
         self._bag.close()
         self._readers = [ImageReader(camera, self._poses.between) for camera in self._cameras]
@@ -109,7 +121,8 @@ class RosbagSource(RecordedSource):
         infos = dict(self._infos)
         self._poses.restart()
         assembler = Assembler(
-            self._leads, round(options.max_stamp_difference_s * 1e9),
+            self._leads,
+            round(options.max_stamp_difference_s * 1e9),
             round(options.max_wait_s * 1e9),
         )
         topics = {topic for streams in self._leads for topic in streams if topic}
@@ -172,7 +185,12 @@ class RosbagSource(RecordedSource):
         pose = self._pose(pair)
         images = self._readers[pair.camera].read(color, depth, infos, pair.stamp_ns)
         return Frame(
-            pair.stamp_ns, images.camera, images.rgb, images.depth_m, pose, topics.name,
+            pair.stamp_ns,
+            images.camera,
+            images.rgb,
+            images.depth_m,
+            pose,
+            topics.name,
             self._gravity() if pose is not None else None,
         ).checked()
 

@@ -20,6 +20,9 @@ from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.interfaces import Reconstructor
 from recon3d_core.types import Shape, View
 
+FADING = 0.4
+MIN_TRUST = 0.05
+
 
 class TsdfObjectConfig(PluginConfig):
     """Options of `tsdf_object`."""
@@ -161,8 +164,9 @@ class TsdfObjectReconstructor(Reconstructor):
         distance = ahead[near] * evidence.slope[pixels]
         keep = (np.abs(ahead[near]) < truncation) | (np.abs(distance) < truncation * 0.5)
         near, pixels, distance = near[keep], pixels[keep], distance[keep]
-        # Behind the surface trust fades, or a thin wall would be eaten from its other side.
-        fading = np.clip(1 + 0.9 * distance / truncation, 0.1, 1)
+        # Behind the surface trust fades quickly: what the other side of a thin wall was seen to
+        # be like counts more than what the first side tells of its depth.
+        fading = np.clip(1 + distance / (FADING * truncation), MIN_TRUST, 1)
         hits = state.hits[near] + fading * evidence.vote[pixels]
         state.hits[near] = np.minimum(hits, self.config.max_weight)
         weight = fading * evidence.weight[pixels]

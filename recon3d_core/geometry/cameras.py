@@ -158,9 +158,9 @@ class Camera:
         depth = depth_m.astype(np.float32, copy=False)
         points = np.empty((*depth.shape, 3), np.float32)
         points[..., 0] = depth * ((np.arange(self.width) - self.cx) / self.fx).astype(np.float32)
-        points[..., 1] = depth * (
-            (np.arange(self.height)[:, None] - self.cy) / self.fy
-        ).astype(np.float32)
+        points[..., 1] = depth * ((np.arange(self.height)[:, None] - self.cy) / self.fy).astype(
+            np.float32
+        )
         points[..., 2] = depth
         return points
 

@@ -113,7 +113,9 @@ class TransformTree:
         parent, child = parent.lstrip('/'), child.lstrip('/')
         if not parent or not child or parent == child:
             raise FrameError(
-                'tf_invalid', 'transform between impossible frames', f'{parent!r} -> {child!r}',
+                'tf_invalid',
+                'transform between impossible frames',
+                f'{parent!r} -> {child!r}',
                 'two different names',
             )
         try:
@@ -200,8 +202,10 @@ class TransformTree:
         if name not in known:
             shown = ', '.join(known[:12]) + (', ...' if len(known) > 12 else '')
             raise FrameError(
-                'tf_unknown_frame', f'no transform names the frame {name!r}',
-                f'frames {shown}' if known else 'no transforms at all', None,
+                'tf_unknown_frame',
+                f'no transform names the frame {name!r}',
+                f'frames {shown}' if known else 'no transforms at all',
+                None,
                 registry.closest(name, known),
             )
 
@@ -235,7 +239,7 @@ class TransformTree:
             except FrameError as error:
                 return chain, error
             if parent in chain:
-                ring = ' -> '.join([*list(chain)[list(chain).index(parent):], parent])
+                ring = ' -> '.join([*list(chain)[list(chain).index(parent) :], parent])
                 raise FrameError('tf_loop', 'the transforms form a loop', ring, 'a tree')
             chain[parent] = pose @ chain[frame]
             frame = parent
@@ -250,12 +254,16 @@ class TransformTree:
         if common in up:
             result: Array = invert(down[common]) @ up[common]
             return result
-        raise up_error or down_error or FrameError(
-            'tf_disconnected',
-            f'{target!r} and {source!r} are in separate trees',
-            f'roots {common!r} and {list(up)[-1]!r}',
-            'one tree',
-            'Publish the transform that joins them.',
+        raise (
+            up_error
+            or down_error
+            or FrameError(
+                'tf_disconnected',
+                f'{target!r} and {source!r} are in separate trees',
+                f'roots {common!r} and {list(up)[-1]!r}',
+                'one tree',
+                'Publish the transform that joins them.',
+            )
         )
 
     def _latest_common(self, target: str, source: str) -> int:
@@ -268,7 +276,8 @@ class TransformTree:
                 chain.append(frame)
             ancestors.append(chain)
         shared = next((frame for frame in ancestors[0] if frame in ancestors[1]), None)
-        children = [f for chain in ancestors
-                    for f in (chain[:chain.index(shared)] if shared else chain)]
+        children = [
+            f for chain in ancestors for f in (chain[: chain.index(shared)] if shared else chain)
+        ]
         moving = [self._links[f] for f in children if f in self._links]
         return min((link.stamps_ns[-1] for link in moving if not link.static), default=0)

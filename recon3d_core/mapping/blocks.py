@@ -28,9 +28,7 @@ class BoundedBlocks:
         dropped: How many blocks were dropped since the start, resets included.
     """
 
-    def __init__(
-        self, voxel_size_m: float, resolution: int, max_blocks: int, device: Any
-    ) -> None:
+    def __init__(self, voxel_size_m: float, resolution: int, max_blocks: int, device: Any) -> None:
         """Make an empty grid.
 
         Args:
@@ -50,8 +48,13 @@ class BoundedBlocks:
         """Forget all blocks."""
         kinds = [o3d.core.float32] * len(ATTRIBUTES)
         self.grid = o3d.t.geometry.VoxelBlockGrid(
-            list(ATTRIBUTES), kinds, list(ATTRIBUTES.values()), self.voxel_size_m,
-            self.resolution, min(_FIRST_BLOCKS, self.max_blocks), self.device,
+            list(ATTRIBUTES),
+            kinds,
+            list(ATTRIBUTES.values()),
+            self.voxel_size_m,
+            self.resolution,
+            min(_FIRST_BLOCKS, self.max_blocks),
+            self.device,
         )
 
     def __len__(self) -> int:
@@ -76,11 +79,9 @@ class BoundedBlocks:
             return blocks
         self._count_dropped(len(blocks) - self.max_blocks)
         order = np.argsort(self._distances_m(blocks, camera_world_m), kind='stable')
-        return blocks[order[:self.max_blocks]]
+        return blocks[order[: self.max_blocks]]
 
-    def activate(
-        self, blocks: NDArray[np.int32], camera_world_m: NDArray[np.float64]
-    ) -> None:
+    def activate(self, blocks: NDArray[np.int32], camera_world_m: NDArray[np.float64]) -> None:
         """Give every block a place, dropping far ones at the bound.
 
         Args:
@@ -128,13 +129,13 @@ class BoundedBlocks:
         blocks = arrays['blocks'].astype(np.int32)
         if len(blocks) > self.max_blocks:
             self._count_dropped(len(blocks) - self.max_blocks)
-            blocks = blocks[:self.max_blocks]
+            blocks = blocks[: self.max_blocks]
         if not len(blocks):
             return
         self.activate(blocks, np.zeros(3))
         places = self.grid.hashmap().find(self.tensor(blocks))[0].to(o3d.core.int64)
         for name in ATTRIBUTES:
-            values = arrays[name][:len(blocks)].astype(np.float32)
+            values = arrays[name][: len(blocks)].astype(np.float32)
             self.grid.attribute(name)[places] = self.tensor(values)
 
     def _drop(
@@ -156,7 +157,8 @@ class BoundedBlocks:
         if not self.dropped:
             logger.warning(
                 'the map is full: the blocks farthest from the camera are dropped; raise '
-                'mapper.max_blocks = %d or mapper.voxel_size_m', self.max_blocks,
+                'mapper.max_blocks = %d or mapper.voxel_size_m',
+                self.max_blocks,
             )
         self.dropped += count
 

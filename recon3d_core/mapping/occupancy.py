@@ -57,10 +57,10 @@ def build_occupancy_grid(
 
     above = known[2] - np.float32(floor_height_m)
     obstacle = (above >= options.min_height_m) & (above <= options.max_height_m)
-    floor = np.abs(above[:surface.shape[1]]) < max(options.min_height_m, cell_m)
+    floor = np.abs(above[: surface.shape[1]]) < max(options.min_height_m, cell_m)
     # One cell more takes what lies outside.
     cells = np.full(shape[0] * shape[1] + 1, UNKNOWN, np.int8)
-    cells[index[:surface.shape[1]][floor]] = FREE
+    cells[index[: surface.shape[1]][floor]] = FREE
     cells[index[obstacle]] = OCCUPIED
     corner = axes @ np.array([*(low * cell_m), floor_height_m])
     return OccupancyGrid2D(make_transform(axes, corner), cell_m, cells[:-1].reshape(shape))
@@ -71,7 +71,7 @@ def estimate_floor_height_m(heights_m: NDArray[np.floating]) -> float:
 
     The lowest points alone would be noise below the floor, and the largest level may be a table.
     """
-    heights_m = heights_m[::len(heights_m) // _FLOOR_SAMPLES + 1]
+    heights_m = heights_m[:: len(heights_m) // _FLOOR_SAMPLES + 1]
     lowest = float(heights_m.min())
     # Odd points far above do not matter; they share the last bin.
     bins = np.minimum((heights_m - lowest) / _FLOOR_BIN_M, 100000).astype(np.int64)
@@ -93,9 +93,7 @@ def _level_axes(up_world: ArrayLike) -> NDArray[np.float64]:
     return np.stack([x, np.cross(up, x), up], 1)
 
 
-def _local(
-    points_world_m: NDArray[np.floating], axes: NDArray[np.float64]
-) -> NDArray[np.float32]:
+def _local(points_world_m: NDArray[np.floating], axes: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return the finite points in the level axes, one row (3, N) per coordinate."""
     local = axes.T.astype(np.float32) @ points_world_m.T.astype(np.float32)
     finite = np.isfinite(local[2])

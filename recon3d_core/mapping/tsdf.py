@@ -43,8 +43,10 @@ class TsdfConfig(PluginConfig):
     voxel_size_m: float = option(0.02, 'Edge of a voxel.', unit='m', ge=0.001, le=1.0)
     block_resolution: int = option(8, 'Voxels along the edge of a block.', ge=4, le=32)
     max_blocks: int = option(
-        40000, 'Most blocks that are kept; beyond it, those farthest from the camera are dropped.',
-        ge=100, le=10000000,
+        40000,
+        'Most blocks that are kept; beyond it, those farthest from the camera are dropped.',
+        ge=100,
+        le=10000000,
     )
     truncation_voxels: float = option(
         4.0, 'Distance from the surface, in voxels, up to which it is stored.', ge=2.0, le=32.0
@@ -53,16 +55,26 @@ class TsdfConfig(PluginConfig):
         4.0, 'Farther measurements are left out.', unit='m', ge=0.1, le=100.0, live=True
     )
     max_weight: float = option(
-        100.0, 'Bound of a voxel\'s weight; the lower, the quicker the map follows changes.',
-        ge=1.0, le=10000.0, live=True,
+        100.0,
+        "Bound of a voxel's weight; the lower, the quicker the map follows changes.",
+        ge=1.0,
+        le=10000.0,
+        live=True,
     )
     max_depth_step: float = option(
-        0.05, 'Pixels whose neighbours\' depths differ by more than this part of the depth are left '
-        'out, as edges and grazing surfaces; 0 = none are.', ge=0.0, le=1.0, live=True,
+        0.05,
+        "Pixels whose neighbours' depths differ by more than this part of the depth are left "
+        'out, as edges and grazing surfaces; 0 = none are.',
+        ge=0.0,
+        le=1.0,
+        live=True,
     )
     min_weight: float = option(
-        3.0, 'The surface is given where it was seen this often, or in every frame so far.',
-        ge=1.0, le=1000.0, live=True,
+        3.0,
+        'The surface is given where it was seen this often, or in every frame so far.',
+        ge=1.0,
+        le=1000.0,
+        live=True,
     )
 
 
@@ -82,7 +94,9 @@ class TsdfMapper(Mapper):
         index = self.device.partition(':')[2] or '0'
         name = 'CPU' if self.device == 'cpu' else 'CUDA'
         self._blocks = BoundedBlocks(
-            self.config.voxel_size_m, self.config.block_resolution, self.config.max_blocks,
+            self.config.voxel_size_m,
+            self.config.block_resolution,
+            self.config.max_blocks,
             o3d.core.Device(f'{name}:{index}'),
         )
         self._frames = 0
@@ -111,8 +125,10 @@ class TsdfMapper(Mapper):
         assert frame.T_world_camera is not None
         if np.abs(frame.T_world_camera[:3, 3]).max() > _MAX_DISTANCE_M:
             raise FrameError(
-                'bad_pose', 'camera too far from the world\'s origin',
-                frame.T_world_camera[:3, 3].tolist(), f'within {_MAX_DISTANCE_M:g} m',
+                'bad_pose',
+                "camera too far from the world's origin",
+                frame.T_world_camera[:3, 3].tolist(),
+                f'within {_MAX_DISTANCE_M:g} m',
                 'Use a local frame as world frame.',
             )
         # Read once: it may be changed by another thread.
@@ -172,7 +188,9 @@ class TsdfMapper(Mapper):
                 size_m, (frames, colored) = float(file['voxel_size_m']), file['frames'].tolist()
             got = (size_m, arrays['tsdf'].shape[1:4])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f'{path} is not a saved map', error, 'a file that save wrote') from error
+            raise InputError(
+                f'{path} is not a saved map', error, 'a file that save wrote'
+            ) from error
         wanted = (self.config.voxel_size_m, (self.config.block_resolution,) * 3)
         if got != wanted:
             raise InputError(f'{path} has other voxels', got, wanted, 'Set the same options.')
@@ -236,14 +254,18 @@ class TsdfMapper(Mapper):
         depth = depth[::step, ::step]
         if not depth.any():
             return np.zeros((0, 3), np.int32)
-        blocks: NDArray[np.int32] = self._blocks.grid.compute_unique_block_coordinates(
-            self._image(depth),
-            o3d.core.Tensor(frame.camera.subsampled(step).K),
-            o3d.core.Tensor(invert(T_world_camera)),
-            _MAX_UINT16 / max_depth_m,
-            max_depth_m,
-            self.config.truncation_voxels,
-        ).cpu().numpy()
+        blocks: NDArray[np.int32] = (
+            self._blocks.grid.compute_unique_block_coordinates(
+                self._image(depth),
+                o3d.core.Tensor(frame.camera.subsampled(step).K),
+                o3d.core.Tensor(invert(T_world_camera)),
+                _MAX_UINT16 / max_depth_m,
+                max_depth_m,
+                self.config.truncation_voxels,
+            )
+            .cpu()
+            .numpy()
+        )
         return self._blocks.nearest(blocks, T_world_camera[:3, 3])
 
     def _image(self, image: NDArray[Any]) -> Any:

@@ -50,9 +50,7 @@ def merge_vertices(mesh: Mesh, distance_m: float = 0.0) -> Mesh:
         return mesh
     _, same = np.unique(mesh.vertices_m, axis=0, return_inverse=True)
     edges = _edges(mesh.faces)
-    length_m = np.linalg.norm(
-        mesh.vertices_m[edges[:, 0]] - mesh.vertices_m[edges[:, 1]], axis=1
-    )
+    length_m = np.linalg.norm(mesh.vertices_m[edges[:, 0]] - mesh.vertices_m[edges[:, 1]], axis=1)
     short = edges[length_m <= distance_m]
     # `same` counts places, which are linked to each other where a short edge joins them.
     group = _labels(int(same.max()) + 1, np.stack([same[short[:, 0]], same[short[:, 1]]], 1))

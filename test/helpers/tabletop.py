@@ -35,13 +35,27 @@ def make_solid(name: str) -> trimesh.Trimesh:
     elif name == 'bowl':
         solid = lathe([(0, 0), (0.04, 0), (0.08, 0.06), (0.074, 0.06), (0.035, 0.008), (0, 0.008)])
     elif name == 'bottle':
-        solid = lathe([
-            (0, 0), (0.035, 0), (0.035, 0.12), (0.015, 0.16), (0.012, 0.2), (0, 0.2),
-        ])
+        solid = lathe(
+            [
+                (0, 0),
+                (0.035, 0),
+                (0.035, 0.12),
+                (0.015, 0.16),
+                (0.012, 0.2),
+                (0, 0.2),
+            ]
+        )
     elif name == 'mug':
-        cup = lathe([
-            (0, 0), (0.042, 0), (0.042, 0.1), (0.036, 0.1), (0.036, 0.008), (0, 0.008),
-        ])
+        cup = lathe(
+            [
+                (0, 0),
+                (0.042, 0),
+                (0.042, 0.1),
+                (0.036, 0.1),
+                (0.036, 0.008),
+                (0, 0.008),
+            ]
+        )
         handle = trimesh.creation.torus(0.026, 0.006)
         handle.apply_transform(trimesh.transformations.rotation_matrix(np.pi / 2, (1, 0, 0)))
         handle.apply_translation((0.048, 0, 0.05))
@@ -67,7 +81,9 @@ class Scene:
     rays: o3d.t.geometry.RaycastingScene
 
     def view(
-        self, eye: NDArray[np.float64], rng: np.random.Generator | None = None,
+        self,
+        eye: NDArray[np.float64],
+        rng: np.random.Generator | None = None,
         camera: Camera = CAMERA,
     ) -> View:
         """Return what a camera at `eye` sees; noisy where a generator is given."""
@@ -90,8 +106,13 @@ class Scene:
         return View(frame, mask, box_of(mask))
 
     def orbit(
-        self, n: int, radius_m: float = 0.6, height_m: float = 0.45, seed: int | None = 0,
-        camera: Camera = CAMERA, start: float = 0.3,
+        self,
+        n: int,
+        radius_m: float = 0.6,
+        height_m: float = 0.45,
+        seed: int | None = 0,
+        camera: Camera = CAMERA,
+        start: float = 0.3,
     ) -> list[View]:
         """Return views from a circle; noisy unless `seed` is None."""
         rng = None if seed is None else np.random.default_rng(seed)
@@ -109,7 +130,9 @@ def box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 
 
 def _noisy(
-    depth: NDArray[np.float32], mask: NDArray[np.bool_], facing: NDArray[np.float32],
+    depth: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    facing: NDArray[np.float32],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Add noise that grows with depth, millimetre steps, holes and ragged mask borders."""
@@ -128,9 +151,7 @@ def tabletop(name: str) -> Scene:
     """Return the scene of a named solid."""
     solid = make_solid(name)
     rays = o3d.t.geometry.RaycastingScene()
-    rays.add_triangles(
-        np.asarray(solid.vertices, np.float32), np.asarray(solid.faces, np.uint32)
-    )
+    rays.add_triangles(np.asarray(solid.vertices, np.float32), np.asarray(solid.faces, np.uint32))
     table = trimesh.creation.box((1.2, 1.2, 0.02))
     table.apply_translation((0, 0, -0.01))
     rays.add_triangles(np.asarray(table.vertices, np.float32), np.asarray(table.faces, np.uint32))

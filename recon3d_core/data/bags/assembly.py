@@ -83,8 +83,9 @@ class Assembler:
         camera = self._lead[topic]
         if stamp_ns < max(self._released) or stamp_ns == self._released[camera]:
             late_s = (max(self._released) - stamp_ns) / 1e9
-            raise FrameError('out_of_order', f'image on {topic}', f'{late_s:.3f} s late',
-                             'stamps that grow')
+            raise FrameError(
+                'out_of_order', f'image on {topic}', f'{late_s:.3f} s late', 'stamps that grow'
+            )
         item = _Pending(stamp_ns, next(self._count), log_time_ns, camera, content)
         heapq.heappush(self._pending, item)
 

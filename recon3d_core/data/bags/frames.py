@@ -42,15 +42,27 @@ class Images:
 def _decode_color(message: Any) -> NDArray[np.uint8]:
     if hasattr(message, 'format'):
         return decode_compressed_color(message.format, message.data)
-    return decode_color(message.encoding, message.height, message.width, message.step,
-                        message.data, bool(message.is_bigendian))
+    return decode_color(
+        message.encoding,
+        message.height,
+        message.width,
+        message.step,
+        message.data,
+        bool(message.is_bigendian),
+    )
 
 
 def _decode_depth(message: Any) -> NDArray[np.float32]:
     if hasattr(message, 'format'):
         return decode_compressed_depth(message.format, message.data)
-    return decode_depth(message.encoding, message.height, message.width, message.step,
-                        message.data, bool(message.is_bigendian))
+    return decode_depth(
+        message.encoding,
+        message.height,
+        message.width,
+        message.step,
+        message.data,
+        bool(message.is_bigendian),
+    )
 
 
 class ImageReader:
@@ -83,7 +95,9 @@ class ImageReader:
         if rgb is not None:
             color_camera = self._camera(self._topics.color, self._topics.color_info, infos, rgb)
         if depth_m is not None:
-            depth_camera = self._camera(self._topics.depth, self._topics.depth_info, infos, depth_m)
+            depth_camera = self._camera(
+                self._topics.depth, self._topics.depth_info, infos, depth_m
+            )
         if depth_m is None:
             return Images(color_camera, rgb, None)
         if rgb is None:
@@ -115,8 +129,10 @@ class ImageReader:
             FrameError: `not_registered`: they may stand apart, and nobody says how.
         """
         base = base_topic(self._topics.depth)
-        if color.header.frame_id == depth.header.frame_id or 'aligned' in base or (
-            'registered' in base
+        if (
+            color.header.frame_id == depth.header.frame_id
+            or 'aligned' in base
+            or ('registered' in base)
         ):
             return None
         try:
@@ -125,7 +141,8 @@ class ImageReader:
             if color_camera == depth_camera:
                 return None
             raise FrameError(
-                'not_registered', 'colour and depth are of different frames without a transform',
+                'not_registered',
+                'colour and depth are of different frames without a transform',
                 f'{color.header.frame_id!r} and {depth.header.frame_id!r}: {error}',
             ) from error
         return None if np.allclose(T, np.eye(4), atol=1e-3) else T
@@ -148,4 +165,3 @@ def _register(
         rgb = resize_color(rgb, width, height)
         camera = resized(camera, width, height)
     return Images(camera, rgb, depth_in_color_camera(depth_m, depth_camera, camera, T_color_depth))
-

@@ -45,14 +45,14 @@ def _records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 def _string(content: bytes, at: int) -> tuple[str, int]:
     (length,) = struct.unpack_from('<I', content, at)
     end = at + 4 + length
-    return content[at + 4:end].decode(errors='replace'), end
+    return content[at + 4 : end].decode(errors='replace'), end
 
 
 def _unpack_chunk(content: bytes) -> bytes:
     """Return the records of a chunk; ValueError and such where it is damaged."""
     size, crc = struct.unpack_from('<QI', content, 16)
     compression, at = _string(content, 28)
-    data = content[at + 8:]
+    data = content[at + 8 :]
     if size > _MAX_RECORD:
         raise ValueError('chunk of absurd size')
     if compression == 'zstd':
@@ -108,8 +108,11 @@ class McapScan:
                     continue
                 try:
                     chunk = io.BytesIO(_unpack_chunk(content))
-                    found = [m for inner, data in _records(chunk)
-                             for m in _message(inner, data, schemas, channels, topics)]
+                    found = [
+                        m
+                        for inner, data in _records(chunk)
+                        for m in _message(inner, data, schemas, channels, topics)
+                    ]
                 except _BROKEN:
                     self.damaged += 1
                     continue

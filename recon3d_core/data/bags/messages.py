@@ -43,8 +43,9 @@ def image(pixels: NDArray[Any], encoding: str, frame_id: str, stamp_ns: int) -> 
     height, width = pixels.shape[:2]
     data = np.ascontiguousarray(pixels).view(np.uint8).reshape(-1)
     kind = 'sensor_msgs/msg/Image'
-    message = _make(kind, _header(frame_id, stamp_ns), height, width, encoding, 0,
-                    data.size // height, data)
+    message = _make(
+        kind, _header(frame_id, stamp_ns), height, width, encoding, 0, data.size // height, data
+    )
     return Stamped(kind, message, stamp_ns)
 
 
@@ -58,9 +59,7 @@ def depth(depth_m: NDArray[np.float32], encoding: str, frame_id: str, stamp_ns: 
 
 def _compressed(image_format: str, data: bytes, frame_id: str, stamp_ns: int) -> Stamped:
     kind = 'sensor_msgs/msg/CompressedImage'
-    message = _make(
-        kind, _header(frame_id, stamp_ns), image_format, np.frombuffer(data, np.uint8)
-    )
+    message = _make(kind, _header(frame_id, stamp_ns), image_format, np.frombuffer(data, np.uint8))
     return Stamped(kind, message, stamp_ns)
 
 
@@ -87,8 +86,18 @@ def camera_info(camera: Camera, frame_id: str, stamp_ns: int) -> Stamped:
     P = np.hstack([camera.K, np.zeros((3, 1))])
     roi = _make('sensor_msgs/msg/RegionOfInterest', 0, 0, 0, 0, False)
     message = _make(
-        kind, _header(frame_id, stamp_ns), camera.height, camera.width, model, distortion,
-        camera.K.ravel(), np.eye(3).ravel(), P.ravel(), 0, 0, roi,
+        kind,
+        _header(frame_id, stamp_ns),
+        camera.height,
+        camera.width,
+        model,
+        distortion,
+        camera.K.ravel(),
+        np.eye(3).ravel(),
+        P.ravel(),
+        0,
+        0,
+        roi,
     )
     return Stamped(kind, message, stamp_ns)
 
@@ -110,7 +119,9 @@ def transform(T: NDArray[np.float64], parent: str, child: str, stamp_ns: int) ->
     """Return a TFMessage with the pose `T_parent_child`."""
     kind = 'tf2_msgs/msg/TFMessage'
     item = _make(
-        'geometry_msgs/msg/TransformStamped', _header(parent, stamp_ns), child,
+        'geometry_msgs/msg/TransformStamped',
+        _header(parent, stamp_ns),
+        child,
         _make('geometry_msgs/msg/Transform', _vector('Vector3', T), _quaternion(T)),
     )
     return Stamped(kind, _make(kind, [item]), stamp_ns)
@@ -128,9 +139,14 @@ def odometry(T: NDArray[np.float64], parent: str, child: str, stamp_ns: int) -> 
     zero = np.zeros(36)
     still = _make('geometry_msgs/msg/Vector3', 0.0, 0.0, 0.0)
     message = _make(
-        kind, _header(parent, stamp_ns), child,
+        kind,
+        _header(parent, stamp_ns),
+        child,
         _make('geometry_msgs/msg/PoseWithCovariance', _pose(T), zero),
-        _make('geometry_msgs/msg/TwistWithCovariance',
-              _make('geometry_msgs/msg/Twist', still, still), zero),
+        _make(
+            'geometry_msgs/msg/TwistWithCovariance',
+            _make('geometry_msgs/msg/Twist', still, still),
+            zero,
+        ),
     )
     return Stamped(kind, message, stamp_ns)

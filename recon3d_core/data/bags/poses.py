@@ -122,9 +122,11 @@ class PoseTrack:
         """
         if self.source == 'none' or not self.world:
             raise FrameError(
-                'no_pose', f'no pose of {self._optical[camera]!r}', 'no transform leads to it',
-                'TF, Odometry or PoseStamped', 'Set pose_source and world_frame, or require_pose '
-                'to false.',
+                'no_pose',
+                f'no pose of {self._optical[camera]!r}',
+                'no transform leads to it',
+                'TF, Odometry or PoseStamped',
+                'Set pose_source and world_frame, or require_pose to false.',
             )
         return self._tree.lookup(self.world, self._frames[camera], stamp_ns, extrapolation_s)
 
@@ -174,12 +176,16 @@ class PoseTrack:
         )
         if topic:
             return names.find_topic(self._bag, topic, 'pose_topic', types)
-        found = [t for t, kind in self._bag.topics.items()
-                 if kind in types and self._bag.counts[t] and 'goal' not in t]
+        found = [
+            t
+            for t, kind in self._bag.topics.items()
+            if kind in types and self._bag.counts[t] and 'goal' not in t
+        ]
         if source in ('odometry', 'pose') and not found:
             raise SourceError(
                 f'{self._bag.path.name} has no topic for pose_source {source}',
-                f'topics {self._bag.describe_topics()}', types[0].rpartition('/')[2],
+                f'topics {self._bag.describe_topics()}',
+                types[0].rpartition('/')[2],
             )
         return min(found, key=self._suits, default='')
 

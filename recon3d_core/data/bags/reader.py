@@ -55,8 +55,10 @@ def decode(message: Message) -> Any:
         return typestore().deserialize_cdr(message.data, message.type)
     except Exception as error:
         raise FrameError(
-            'bad_message', f'message on {message.topic} cannot be decoded',
-            f'{type(error).__name__}: {" ".join(str(error).split())}', message.type,
+            'bad_message',
+            f'message on {message.topic} cannot be decoded',
+            f'{type(error).__name__}: {" ".join(str(error).split())}',
+            message.type,
         ) from error
 
 
@@ -157,8 +159,11 @@ class BagReader:
             raise SourceError(f'{path} cannot be read', reason, 'a rosbag2 recording') from error
         logger.warning('%s is unfinished or damaged (%s): read as far as it goes', path, reason)
         self._scans += scans
-        return [(topic, kind, scan.counts[topic])
-                for scan in scans for topic, kind in scan.topics.items()]
+        return [
+            (topic, kind, scan.counts[topic])
+            for scan in scans
+            for topic, kind in scan.topics.items()
+        ]
 
     def _scanned(self, scan: McapScan, topics: set[str]) -> Iterator[Message]:
         for topic, kind, log_time_ns, data in scan.messages(topics):

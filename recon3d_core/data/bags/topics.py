@@ -18,11 +18,28 @@ ODOMETRY = 'nav_msgs/msg/Odometry'
 POSE = 'geometry_msgs/msg/PoseStamped'
 _TRANSPORTS = ('compressedDepth', 'compressed')
 # Parts of a camera's namespace: what drivers put between its name and `image_raw`.
-_STREAMS = frozenset({
-    'color', 'rgb', 'depth', 'stereo', 'ir', 'infra', 'infra1', 'infra2', 'image',
-    'aligned_depth_to_color', 'aligned_depth_to_rgb', 'depth_registered', 'depth_to_rgb',
-    'rgb_to_depth', 'hw_registered', 'sw_registered', 'raw', 'rect',
-})
+_STREAMS = frozenset(
+    {
+        'color',
+        'rgb',
+        'depth',
+        'stereo',
+        'ir',
+        'infra',
+        'infra1',
+        'infra2',
+        'image',
+        'aligned_depth_to_color',
+        'aligned_depth_to_rgb',
+        'depth_registered',
+        'depth_to_rgb',
+        'rgb_to_depth',
+        'hw_registered',
+        'sw_registered',
+        'raw',
+        'rect',
+    }
+)
 _NOT_COLOR = ('mask', 'label', 'segment', 'disparity', 'confidence', 'normal', 'debug', 'annotat')
 
 
@@ -78,7 +95,9 @@ def find_topic(bag: BagReader, name: str, option: str, types: tuple[str, ...]) -
     short = ' or '.join(kind.rpartition('/')[2] for kind in types)
     raise SourceError(
         f'{bag.path.name} has no {short} topic {name!r} ({option})',
-        f'topics {bag.describe_topics()}', None, registry.closest(full, known),
+        f'topics {bag.describe_topics()}',
+        None,
+        registry.closest(full, known),
     )
 
 
@@ -100,8 +119,11 @@ def find_cameras(
     """
     given = {'color': color, 'depth': depth}
     images = (IMAGE, COMPRESSED)
-    chosen = {kind: find_topic(bag, topic, f'{kind}_topic', images)
-              for kind, topic in given.items() if topic not in ('', 'none')}
+    chosen = {
+        kind: find_topic(bag, topic, f'{kind}_topic', images)
+        for kind, topic in given.items()
+        if topic not in ('', 'none')
+    }
     groups = _group(bag)
     if chosen:
         place = namespace(next(iter(chosen.values())))
@@ -113,7 +135,8 @@ def find_cameras(
     groups = {place: group for place, group in groups.items() if group}
     if not groups:
         raise SourceError(
-            f'{bag.path.name} has no images', f'topics {bag.describe_topics()}',
+            f'{bag.path.name} has no images',
+            f'topics {bag.describe_topics()}',
             'Image or CompressedImage topics',
         )
     info = find_topic(bag, info, 'info_topic', (CAMERA_INFO,)) if info else ''
@@ -126,8 +149,9 @@ def _selected(cameras: list[CameraTopics], only: tuple[str, ...]) -> list[Camera
     known = [camera.name for camera in cameras]
     for name in only:
         if name not in known:
-            raise SourceError('unknown camera', repr(name), f'one of {known}',
-                              registry.closest(name, known))
+            raise SourceError(
+                'unknown camera', repr(name), f'one of {known}', registry.closest(name, known)
+            )
     return [camera for camera in cameras if not only or camera.name in only]
 
 
@@ -141,8 +165,9 @@ def _group(bag: BagReader) -> dict[str, dict[str, str]]:
             rank = _rank(topic, kind)
             if kind not in group or rank > group[kind][0]:
                 group[kind] = rank, topic
-    groups = {place: {kind: topic for kind, (_, topic) in group.items()}
-              for place, group in best.items()}
+    groups = {
+        place: {kind: topic for kind, (_, topic) in group.items()} for place, group in best.items()
+    }
     _join_stereo(groups)
     if len(groups) == 2:  # colour and depth under unlike names are still one camera
         first, second = groups.values()
@@ -155,8 +180,10 @@ def _join_stereo(groups: dict[str, dict[str, str]]) -> None:
     """Take `/cam/left` and `/cam/right` without depth for parts of a `/cam` that has depth."""
     for place in sorted(groups):
         parent, _, last = place.rpartition('/')
-        if last in ('left', 'right') and 'depth' not in groups[place] and (
-            'depth' in groups.get(parent, {})
+        if (
+            last in ('left', 'right')
+            and 'depth' not in groups[place]
+            and ('depth' in groups.get(parent, {}))
         ):
             groups[parent].setdefault('color', groups.pop(place)['color'])
 
@@ -205,8 +232,11 @@ def _names(places: list[str]) -> dict[str, str]:
 def _camera(bag: BagReader, name: str, group: Mapping[str, str], info: str) -> CameraTopics:
     infos = {kind: info or _info(bag, topic) for kind, topic in group.items()}
     return CameraTopics(
-        name, group.get('color', ''), group.get('depth', ''),
-        infos.get('color', ''), infos.get('depth', ''),
+        name,
+        group.get('color', ''),
+        group.get('depth', ''),
+        infos.get('color', ''),
+        infos.get('depth', ''),
     )
 
 
@@ -224,7 +254,9 @@ def _info(bag: BagReader, topic: str) -> str:
     near = [t for t in known if namespace(t) == namespace(topic)] or known
     if not near or (len(near) > 1 and 'depth' in base and 'registered' not in base):
         raise SourceError(
-            f'no camera_info for {topic}', f'topics {bag.describe_topics()}',
-            'a CameraInfo topic beside it', 'Give it as info_topic.',
+            f'no camera_info for {topic}',
+            f'topics {bag.describe_topics()}',
+            'a CameraInfo topic beside it',
+            'Give it as info_topic.',
         )
     return sorted(near, key=lambda t: 'depth' in t)[0]

@@ -27,7 +27,7 @@ def rgb_of(index: int, size=(30, 40)) -> np.ndarray:
 
 def depth_of(index: int, size=(30, 40)) -> np.ndarray:
     """Depth (H, W) in whole millimetres, with a corner that is invalid."""
-    y, x = np.mgrid[:size[0], :size[1]]
+    y, x = np.mgrid[: size[0], : size[1]]
     depth = ((1000 + 10 * index + x + 2 * y) / 1000).astype(np.float32)
     depth[:2, :3] = 0
     return depth
@@ -65,8 +65,10 @@ def frames(count=6, rate_hz=10, camera=CAMERA, name='camera', start_ns=3 * SECON
         values = {
             'rgb': rgb_of(index, (camera.height, camera.width)),
             'depth_m': depth_of(index, (camera.height, camera.width)),
-            'T_world_camera': pose_of(stamp), 'camera_name': name,
-            'gravity_world': np.array([0.0, 0, -1]), **changes,
+            'T_world_camera': pose_of(stamp),
+            'camera_name': name,
+            'gravity_world': np.array([0.0, 0, -1]),
+            **changes,
         }
         made.append(Frame(stamp, camera, **values))
     return made

@@ -25,14 +25,21 @@ def assert_same(got, wanted, mean_color_error=0.0):
 
 
 @pytest.mark.parametrize('name', ['bag.mcap', 'folder'])
-@pytest.mark.parametrize(('compression', 'pose'), [
-    ('none', 'tf'), ('none', 'odometry'), ('zstd', 'pose'),
-])
+@pytest.mark.parametrize(
+    ('compression', 'pose'),
+    [
+        ('none', 'tf'),
+        ('none', 'odometry'),
+        ('zstd', 'pose'),
+    ],
+)
 def test_round_trip_is_exact(tmp_path, name, compression, pose):
     wanted = frames()
     calls = []
     report = write_bag(
-        MemorySource(wanted), tmp_path / name, BagOptions(compression=compression, pose=pose),
+        MemorySource(wanted),
+        tmp_path / name,
+        BagOptions(compression=compression, pose=pose),
         lambda done, total: calls.append((done, total)),
     )
     assert (report.frames, report.without_pose) == (6, 0)
@@ -76,8 +83,9 @@ def test_distorted_camera_is_kept(tmp_path):
 def test_several_cameras_come_in_order_of_time(tmp_path):
     # Left and right have the names that a driver would also give to the eyes of one camera.
     left = frames(5, name='left')
-    right = frames(5, name='right', start_ns=3_050_000_000,
-                   camera=Camera(20, 16, 18.0, 18.0, 9.5, 7.5))
+    right = frames(
+        5, name='right', start_ns=3_050_000_000, camera=Camera(20, 16, 18.0, 18.0, 9.5, 7.5)
+    )
     wanted = sorted(left + right, key=lambda frame: frame.stamp_ns)
     write_bag(MemorySource(wanted), tmp_path / 'b.mcap')
     assert_same(list(load_source(tmp_path / 'b.mcap')), wanted)

@@ -32,10 +32,17 @@ def padded(rows: np.ndarray, padding: int) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize('padding', [0, 5])
-@pytest.mark.parametrize(('name', 'order'), [
-    ('rgb8', (0, 1, 2)), ('bgr8', (2, 1, 0)), ('8UC3', (2, 1, 0)),
-    ('rgba8', (0, 1, 2, None)), ('bgra8', (2, 1, 0, None)), ('8UC4', (2, 1, 0, None)),
-])
+@pytest.mark.parametrize(
+    ('name', 'order'),
+    [
+        ('rgb8', (0, 1, 2)),
+        ('bgr8', (2, 1, 0)),
+        ('8UC3', (2, 1, 0)),
+        ('rgba8', (0, 1, 2, None)),
+        ('bgra8', (2, 1, 0, None)),
+        ('8UC4', (2, 1, 0, None)),
+    ],
+)
 def test_channel_orders(name, order, padding):
     rgb = picture(5, 7)
     planes = [np.full((5, 7), 77, np.uint8) if c is None else rgb[..., c] for c in order]
@@ -60,9 +67,15 @@ def test_gray(name):
     np.testing.assert_array_equal(got, np.repeat(gray[..., None], 3, -1))
 
 
-@pytest.mark.parametrize(('name', 'luma_first'), [
-    ('yuyv', True), ('yuv422_yuy2', True), ('uyvy', False), ('yuv422', False),
-])
+@pytest.mark.parametrize(
+    ('name', 'luma_first'),
+    [
+        ('yuyv', True),
+        ('yuv422_yuy2', True),
+        ('uyvy', False),
+        ('yuv422', False),
+    ],
+)
 def test_yuv422_against_bt601_by_hand(name, luma_first):
     rng = np.random.default_rng(1)
     luma = rng.integers(60, 190, (4, 6))
@@ -72,8 +85,9 @@ def test_yuv422_against_bt601_by_hand(name, luma_first):
     stored[:, 0::2], stored[:, 1::2] = (luma, chroma) if luma_first else (chroma, luma)
     u2, v2 = np.repeat(u, 2, 1) - 128.0, np.repeat(v, 2, 1) - 128.0
     scaled = 1.164 * (luma - 16)
-    wanted = np.stack([scaled + 1.596 * v2, scaled - 0.813 * v2 - 0.391 * u2,
-                       scaled + 2.018 * u2], -1)
+    wanted = np.stack(
+        [scaled + 1.596 * v2, scaled - 0.813 * v2 - 0.391 * u2, scaled + 2.018 * u2], -1
+    )
     got = decode_color(name, 4, 6, 12, stored.tobytes())
     np.testing.assert_allclose(got, wanted, atol=1.5)
 
@@ -82,13 +96,15 @@ def test_yuv422_against_bt601_by_hand(name, luma_first):
 @pytest.mark.parametrize('bits', [8, 16])
 def test_bayer_mosaic_of_one_colour_gives_that_colour(pattern, bits):
     colour = {'r': 200, 'g': 120, 'b': 40}
-    tile = np.array([[colour[pattern[0]], colour[pattern[1]]],
-                     [colour[pattern[2]], colour[pattern[3]]]])
+    tile = np.array(
+        [[colour[pattern[0]], colour[pattern[1]]], [colour[pattern[2]], colour[pattern[3]]]]
+    )
     mosaic = np.tile(tile, (4, 5)).astype(np.uint8)
     stored = mosaic if bits == 8 else (mosaic.astype('<u2') << 8).view(np.uint8)
     got = decode_color(f'bayer_{pattern}{bits}', 8, 10, stored.shape[1], stored.tobytes())
-    np.testing.assert_array_equal(got[2:-2, 2:-2].reshape(-1, 3).T,
-                                  np.array([[200], [120], [40]]).repeat(24, 1))
+    np.testing.assert_array_equal(
+        got[2:-2, 2:-2].reshape(-1, 3).T, np.array([[200], [120], [40]]).repeat(24, 1)
+    )
 
 
 @pytest.mark.parametrize('big', [False, True])
@@ -105,8 +121,14 @@ def test_depth_follows_the_encoding(big):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(sorted(ENCODINGS)), st.integers(1, 9), st.integers(1, 9),
-       st.integers(0, 7), st.booleans(), st.integers(0, 2**31))
+@given(
+    st.sampled_from(sorted(ENCODINGS)),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(0, 7),
+    st.booleans(),
+    st.integers(0, 2**31),
+)
 def test_raw_pixels_equal_a_loop_over_bytes(name, height, width, padding, big, seed):
     kind = ENCODINGS[name]
     item = np.dtype(kind.dtype)
@@ -123,17 +145,20 @@ def test_raw_pixels_equal_a_loop_over_bytes(name, height, width, padding, big, s
                 np.testing.assert_equal(float(got[y, x, c]), float(wanted))
 
 
-@pytest.mark.parametrize(('fields', 'reason'), [
-    (('rgb8', 2, 3, 8, bytes(100)), 'bad_image'),
-    (('rgb8', 2, 3, 9, bytes(17)), 'bad_image'),
-    (('rgb8', 0, 3, 9, b''), 'bad_image'),
-    (('rgb8', 2, 0, 9, b''), 'bad_image'),
-    (('rgb8', 2**31, 2**31, 2**33, b''), 'bad_image'),
-    (('rgb9', 2, 3, 9, bytes(18)), 'bad_encoding'),
-    (('', 2, 3, 9, bytes(18)), 'bad_encoding'),
-    (('16UC1', 2, 3, 6, bytes(12)), 'bad_encoding'),
-    (('yuyv', 2, 3, 6, bytes(12)), 'bad_image'),
-])
+@pytest.mark.parametrize(
+    ('fields', 'reason'),
+    [
+        (('rgb8', 2, 3, 8, bytes(100)), 'bad_image'),
+        (('rgb8', 2, 3, 9, bytes(17)), 'bad_image'),
+        (('rgb8', 0, 3, 9, b''), 'bad_image'),
+        (('rgb8', 2, 0, 9, b''), 'bad_image'),
+        (('rgb8', 2**31, 2**31, 2**33, b''), 'bad_image'),
+        (('rgb9', 2, 3, 9, bytes(18)), 'bad_encoding'),
+        (('', 2, 3, 9, bytes(18)), 'bad_encoding'),
+        (('16UC1', 2, 3, 6, bytes(12)), 'bad_encoding'),
+        (('yuyv', 2, 3, 6, bytes(12)), 'bad_image'),
+    ],
+)
 def test_malformed_colour_is_refused_in_one_line(fields, reason):
     with pytest.raises(FrameError) as caught:
         decode_color(*fields)
@@ -192,7 +217,7 @@ def slow_rvl(pixels: np.ndarray) -> bytes:
         at += zeros
         run = next((i for i, v in enumerate(flat[at:]) if not v), len(flat) - at)
         put(run)
-        for value in flat[at:at + run]:
+        for value in flat[at : at + run]:
             delta = value - last
             put((delta << 1) ^ (delta >> 31))
             last = value
@@ -201,7 +226,7 @@ def slow_rvl(pixels: np.ndarray) -> bytes:
     words = []
     for start in range(0, len(nibbles), 8):
         word = 0
-        for nibble in nibbles[start:start + 8]:
+        for nibble in nibbles[start : start + 8]:
             word = word << 4 | nibble
         words.append(word)
     size = struct.pack('<ii', pixels.shape[1], pixels.shape[0])
@@ -262,7 +287,7 @@ def test_truncated_payloads_are_refused(kind, cut):
         'depth': lambda: compressed.encode_compressed_depth(depth),
         'rvl': lambda: struct.pack('<iff', 0, 0, 0) + slow_rvl(depth),
     }[kind]()
-    data = data[:int(len(data) * cut) if isinstance(cut, float) else cut]
+    data = data[: int(len(data) * cut) if isinstance(cut, float) else cut]
     with pytest.raises(FrameError) as caught:
         if kind in ('jpeg', 'png'):
             compressed.decode_compressed_color(kind, data)
@@ -273,8 +298,18 @@ def test_truncated_payloads_are_refused(kind, cut):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=200), st.sampled_from(
-    ['', 'jpeg', '16UC1; compressedDepth', '16UC1; compressedDepth rvl', '32FC1; compressedDepth']))
+@given(
+    st.binary(max_size=200),
+    st.sampled_from(
+        [
+            '',
+            'jpeg',
+            '16UC1; compressedDepth',
+            '16UC1; compressedDepth rvl',
+            '32FC1; compressedDepth',
+        ]
+    ),
+)
 def test_noise_never_raises_anything_else(data, name):
     for decode in (compressed.decode_compressed_color, compressed.decode_compressed_depth):
         with pytest.raises(FrameError):

@@ -41,9 +41,17 @@ def test_home_is_expanded(folder, monkeypatch):
     assert isinstance(load_source('~/frames'), RgbdFolderSource)
 
 
-@pytest.mark.parametrize('uri', [
-    'nowhere', 'nowhere/b.mcap', 'sinthetic:tabletop', 'rgbd_folder:nowhere', 'rosbag:nowhere', '',
-])
+@pytest.mark.parametrize(
+    'uri',
+    [
+        'nowhere',
+        'nowhere/b.mcap',
+        'sinthetic:tabletop',
+        'rgbd_folder:nowhere',
+        'rosbag:nowhere',
+        '',
+    ],
+)
 def test_missing_source_is_one_line(uri, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceError) as caught:
@@ -82,15 +90,21 @@ def test_plugin_of_somebody_else(tmp_path, monkeypatch):
     )
     (tmp_path / 'x.other').touch()
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv('RECON3D_PLUGINS', 'source:other=other_source:OtherSource,'
-                                          'source:a_broken=nowhere:Nothing')
+    monkeypatch.setenv(
+        'RECON3D_PLUGINS', 'source:other=other_source:OtherSource,source:a_broken=nowhere:Nothing'
+    )
     assert type(load_source(tmp_path / 'x.other')).__name__ == 'OtherSource'
     assert 'other' in registry.names('source')
 
 
 def test_recordings_are_read_without_ros(tmp_path):
-    path = Bag().color('/c/image', 1.0).info('/c/camera_info').tf(
-        np.eye(4), 'map', OPTICAL, 1.0).write(tmp_path / 'b.mcap')
+    path = (
+        Bag()
+        .color('/c/image', 1.0)
+        .info('/c/camera_info')
+        .tf(np.eye(4), 'map', OPTICAL, 1.0)
+        .write(tmp_path / 'b.mcap')
+    )
     code = (
         'import sys; from recon3d_core.data import load_source; '
         f'frames = list(load_source({str(path)!r})); '

@@ -83,13 +83,20 @@ def info(camera=CAMERA, **changes):
     return message
 
 
-@pytest.mark.parametrize('camera', [
-    CAMERA,
-    dataclasses.replace(CAMERA, distortion_model='plumb_bob',
-                        distortion=(-0.2, 0.1, 0.001, 0.002, 0.03)),
-    dataclasses.replace(CAMERA, distortion_model='rational_polynomial',
-                        distortion=(0.1, 0.2, 0.0, 0.001, 0.1, 0.2, 0.3, 0.4)),
-])
+@pytest.mark.parametrize(
+    'camera',
+    [
+        CAMERA,
+        dataclasses.replace(
+            CAMERA, distortion_model='plumb_bob', distortion=(-0.2, 0.1, 0.001, 0.002, 0.03)
+        ),
+        dataclasses.replace(
+            CAMERA,
+            distortion_model='rational_polynomial',
+            distortion=(0.1, 0.2, 0.0, 0.001, 0.1, 0.2, 0.3, 0.4),
+        ),
+    ],
+)
 def test_camera_info_round_trip(camera):
     assert camera_from_info(info(camera), size=(40, 30)) == camera
 
@@ -103,17 +110,20 @@ def test_distortion_forms_of_drivers():
         assert not camera_from_info(info(distortion_model=model, d=np.zeros(4))).distorted
 
 
-@pytest.mark.parametrize(('changes', 'reason'), [
-    ({'k': np.zeros(9)}, 'uncalibrated'),
-    ({'k': np.array([35, 0, 19, 0, 0.0, 14, 0, 0, 1])}, 'bad_camera_info'),
-    ({'k': np.array([np.nan, 0, 19, 0, 36, 14, 0, 0, 1])}, 'bad_camera_info'),
-    ({'k': np.array([-35.0, 0, 19, 0, 36, 14, 0, 0, 1])}, 'bad_camera_info'),
-    ({'width': 0}, 'bad_camera_info'),
-    ({'distortion_model': 'equidistant', 'd': np.array([0.1, 0, 0, 0])}, 'bad_camera_info'),
-    ({'d': np.full(5, np.nan)}, 'bad_camera_info'),
-    ({'d': np.full(9, 0.1)}, 'bad_camera_info'),
-    ({'width': 80}, 'size_mismatch'),
-])
+@pytest.mark.parametrize(
+    ('changes', 'reason'),
+    [
+        ({'k': np.zeros(9)}, 'uncalibrated'),
+        ({'k': np.array([35, 0, 19, 0, 0.0, 14, 0, 0, 1])}, 'bad_camera_info'),
+        ({'k': np.array([np.nan, 0, 19, 0, 36, 14, 0, 0, 1])}, 'bad_camera_info'),
+        ({'k': np.array([-35.0, 0, 19, 0, 36, 14, 0, 0, 1])}, 'bad_camera_info'),
+        ({'width': 0}, 'bad_camera_info'),
+        ({'distortion_model': 'equidistant', 'd': np.array([0.1, 0, 0, 0])}, 'bad_camera_info'),
+        ({'d': np.full(5, np.nan)}, 'bad_camera_info'),
+        ({'d': np.full(9, 0.1)}, 'bad_camera_info'),
+        ({'width': 80}, 'size_mismatch'),
+    ],
+)
 def test_unusable_camera_info(changes, reason):
     with pytest.raises(FrameError) as caught:
         camera_from_info(info(**changes), size=(40, 30))

@@ -79,20 +79,30 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:-30])
 
 
-@pytest.mark.parametrize(('file', 'damage', 'reason'), [
-    ('color.png', truncate, 'bad_color'),
-    ('color.png', lambda path: path.write_bytes(b''), 'bad_color'),
-    ('depth.png', truncate, 'bad_depth'),
-    ('depth.png', lambda path: cv2.imwrite(str(path), np.zeros((48, 64), np.uint8)), 'bad_depth'),
-    ('depth.png', lambda path: cv2.imwrite(str(path), np.ones((48, 50), np.uint16)),
-     'size_mismatch'),
-    ('pose.txt', lambda path: path.unlink(), 'no_pose'),
-    ('pose.txt', lambda path: path.write_text('1 2\n3'), 'bad_pose'),
-    ('pose.txt', lambda path: np.savetxt(path, np.full((4, 4), np.nan)), 'bad_pose'),
-    ('pose.txt', lambda path: np.savetxt(path, 2 * np.eye(4)), 'bad_pose'),
-    ('pose.txt', lambda path: np.savetxt(path, np.diag((1, 1, -1, 1))), 'bad_pose'),
-    ('pose.txt', lambda path: path.write_bytes(b'\xff\xfe'), 'bad_pose'),
-])
+@pytest.mark.parametrize(
+    ('file', 'damage', 'reason'),
+    [
+        ('color.png', truncate, 'bad_color'),
+        ('color.png', lambda path: path.write_bytes(b''), 'bad_color'),
+        ('depth.png', truncate, 'bad_depth'),
+        (
+            'depth.png',
+            lambda path: cv2.imwrite(str(path), np.zeros((48, 64), np.uint8)),
+            'bad_depth',
+        ),
+        (
+            'depth.png',
+            lambda path: cv2.imwrite(str(path), np.ones((48, 50), np.uint16)),
+            'size_mismatch',
+        ),
+        ('pose.txt', lambda path: path.unlink(), 'no_pose'),
+        ('pose.txt', lambda path: path.write_text('1 2\n3'), 'bad_pose'),
+        ('pose.txt', lambda path: np.savetxt(path, np.full((4, 4), np.nan)), 'bad_pose'),
+        ('pose.txt', lambda path: np.savetxt(path, 2 * np.eye(4)), 'bad_pose'),
+        ('pose.txt', lambda path: np.savetxt(path, np.diag((1, 1, -1, 1))), 'bad_pose'),
+        ('pose.txt', lambda path: path.write_bytes(b'\xff\xfe'), 'bad_pose'),
+    ],
+)
 def test_bad_file_drops_its_frame_only(folder, file, damage, reason, caplog):
     damage(folder / f'frame-000004.{file}')
     source = load_source(folder)
@@ -106,8 +116,12 @@ def test_bad_file_drops_its_frame_only(folder, file, damage, reason, caplog):
 
 
 def test_missing_parts_are_optional(folder):
-    for path in [*folder.glob('*.pose.txt'), folder / 'gravity-direction.txt',
-                 folder / 'frame-000000.color.png', folder / 'frame-000002.depth.png']:
+    for path in [
+        *folder.glob('*.pose.txt'),
+        folder / 'gravity-direction.txt',
+        folder / 'frame-000000.color.png',
+        folder / 'frame-000002.depth.png',
+    ]:
         path.unlink()
     frames = list(load_source(folder, require_pose=False))
     assert frames[0].inputs == {'intrinsics', 'depth'}
@@ -116,9 +130,14 @@ def test_missing_parts_are_optional(folder):
     assert frames[2].gravity_world is None
 
 
-@pytest.mark.parametrize(('color_size', 'owner', 'factor'), [
-    ((128, 96), 'auto', 1.0), ((32, 24), 'auto', 1.0), ((128, 96), 'color', 0.5),
-])
+@pytest.mark.parametrize(
+    ('color_size', 'owner', 'factor'),
+    [
+        ((128, 96), 'auto', 1.0),
+        ((32, 24), 'auto', 1.0),
+        ((128, 96), 'color', 0.5),
+    ],
+)
 def test_colour_of_another_size_comes_in_the_depths_size(folder, color_size, owner, factor):
     write_frame(folder, 0, color_size)
     frame = next(iter(load_source(folder, intrinsics_of=owner)))
@@ -137,10 +156,20 @@ def test_intrinsics_are_of_the_images_whose_middle_they_name(folder):
     np.testing.assert_allclose((frame.camera.fx, frame.camera.fy), (60, 62))
 
 
-@pytest.mark.parametrize('text', [
-    None, '', 'a b c', '1 2 3', '0 0 32\n0 60 24\n0 0 1', 'nan 0 32\n0 60 24\n0 0 1',
-    '-60 0 32\n0 60 24\n0 0 1', '60 0 32\n0 60 24\n0 0 0', '60 0\n0 60 24\n0 0 1',
-])
+@pytest.mark.parametrize(
+    'text',
+    [
+        None,
+        '',
+        'a b c',
+        '1 2 3',
+        '0 0 32\n0 60 24\n0 0 1',
+        'nan 0 32\n0 60 24\n0 0 1',
+        '-60 0 32\n0 60 24\n0 0 1',
+        '60 0 32\n0 60 24\n0 0 0',
+        '60 0\n0 60 24\n0 0 1',
+    ],
+)
 def test_wrong_intrinsics_are_one_line(folder, text):
     path = folder / 'camera-intrinsics.txt'
     path.unlink() if text is None else path.write_text(text)

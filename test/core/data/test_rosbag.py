@@ -117,8 +117,11 @@ def test_other_rates_are_matched_by_the_nearest_stamp(tmp_path, lead):
 
 def test_image_without_partner_is_counted_or_kept(tmp_path):
     bag = plain()
-    bag.items = [item for item in bag.items
-                 if not (item[0] == '/camera/image' and item[1].stamp_ns == int(1.2 * SECOND))]
+    bag.items = [
+        item
+        for item in bag.items
+        if not (item[0] == '/camera/image' and item[1].stamp_ns == int(1.2 * SECOND))
+    ]
     bag.color('/camera/image', 1.23)
     path = bag.write(tmp_path / 'b.mcap')
     source = load_source(path)
@@ -197,7 +200,9 @@ def test_rectified_topic_uses_p(tmp_path):
         Camera(40, 30, 30.0, 30.0, 18.0, 13.0, 'plumb_bob', (-0.3, 0.1, 0, 0, 0)), OPTICAL, SECOND
     )
     info.message.p[:] = [35, 0, 19, 0, 0, 36, 14.5, 0, 0, 0, 1, 0]
-    bag.add('/cam/camera_info', info).color('/cam/image_rect', 1.0).tf(np.eye(4), 'map', OPTICAL, 1)
+    bag.add('/cam/camera_info', info).color('/cam/image_rect', 1.0).tf(
+        np.eye(4), 'map', OPTICAL, 1
+    )
     bag.color('/plain/image', 1.0).add('/plain/camera_info', info)
     got = {f.camera_name: f for f in load_source(bag.write(tmp_path / 'b.mcap'))}
     assert got['cam'].camera == CAMERA
@@ -218,10 +223,10 @@ def test_depth_camera_beside_the_colour_camera_is_registered(tmp_path):
     bag.tf(make_transform(translation=(0.1, 0, 0)), 'color', 'd', static=True)
     frame = next(iter(load_source(bag.write(tmp_path / 'apart.mcap'))))
     near, far = 4, 2  # 35 px * 0.1 m / 1 m = 3.5 px, and 1.75 px at 2 m
-    assert (frame.depth_m[10:20, 15 + near:25 + near] == 1.0).all()
+    assert (frame.depth_m[10:20, 15 + near : 25 + near] == 1.0).all()
     assert (frame.depth_m[:10, far:] == 2.0).all()
     assert (frame.depth_m[:, :far] == 0).all()
-    assert (frame.depth_m[10:20, 15 + far:15 + near] == 0).sum() <= 20  # what colour alone sees
+    assert (frame.depth_m[10:20, 15 + far : 15 + near] == 0).sum() <= 20  # what colour alone sees
 
 
 def test_unregistered_depth_of_other_intrinsics_is_dropped(tmp_path):
@@ -242,10 +247,17 @@ def test_part_of_the_frames(tmp_path):
     assert seconds(load_source(path, start=1, stride=2, prefetch=0)) == [1.1, 1.3]
 
 
-@pytest.mark.parametrize('options', [
-    {'color_topic': '/camera/imag'}, {'depth_topic': 'camera/dept'}, {'info_topic': '/info'},
-    {'pose_source': 'odometry'}, {'pose_topic': '/pose'}, {'cameras': ['left']},
-])
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'color_topic': '/camera/imag'},
+        {'depth_topic': 'camera/dept'},
+        {'info_topic': '/info'},
+        {'pose_source': 'odometry'},
+        {'pose_topic': '/pose'},
+        {'cameras': ['left']},
+    ],
+)
 def test_unknown_topics_list_those_of_the_bag(tmp_path, options):
     path = plain().write(tmp_path / 'b.mcap')
     with pytest.raises(SourceError) as caught:
@@ -299,7 +311,10 @@ def test_malformed_messages_are_counted_and_the_rest_is_as_without_them(tmp_path
     assert seconds(got) == list(TIMES)
     np.testing.assert_allclose([f.T_world_camera[0, 3] for f in got], TIMES, atol=1e-9)
     assert source.dropped == {
-        'bad_message': 2, 'bad_image': 1, 'bad_encoding': 1, 'size_mismatch': 1
+        'bad_message': 2,
+        'bad_image': 1,
+        'bad_encoding': 1,
+        'size_mismatch': 1,
     }
     assert all('\n' not in record.getMessage() for record in caplog.records)
 
@@ -317,7 +332,7 @@ def test_images_older_than_a_given_frame_are_dropped(tmp_path):
 
 def cut(path, share):
     data = path.read_bytes()
-    path.write_bytes(data[:int(len(data) * share)])
+    path.write_bytes(data[: int(len(data) * share)])
 
 
 @pytest.mark.parametrize('compression', ['none', 'zstd'])
@@ -350,7 +365,7 @@ def test_damaged_chunk_in_the_middle_costs_only_its_messages(tmp_path, caplog):
     write_bag(MemorySource(wanted), path, BagOptions(compression='zstd'))
     data = bytearray(path.read_bytes())
     chunk = data.index(b'\x28\xb5\x2f\xfd', len(data) // 4)  # where a zstd frame begins
-    data[chunk:chunk + 4] = b'oops'
+    data[chunk : chunk + 4] = b'oops'
     path.write_bytes(data)
     with caplog.at_level(logging.WARNING):
         got = list(load_source(path))

@@ -29,16 +29,16 @@ def fuse(views, grid=None, reconstructor=None):
 
 def true_distance(solid, points):
     scene = o3d.t.geometry.RaycastingScene()
-    scene.add_triangles(
-        np.asarray(solid.vertices, np.float32), np.asarray(solid.faces, np.uint32)
-    )
+    scene.add_triangles(np.asarray(solid.vertices, np.float32), np.asarray(solid.faces, np.uint32))
     return scene.compute_signed_distance(o3d.core.Tensor(points)).numpy()
 
 
 def tilted_grid(shape):
     angle = 0.3
     rotation = [
-        [np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1],
+        [np.cos(angle), -np.sin(angle), 0],
+        [np.sin(angle), np.cos(angle), 0],
+        [0, 0, 1],
     ]
     return VoxelGrid(make_transform(rotation, (-0.06, -0.08, -0.02)), 0.009, shape)
 

@@ -41,9 +41,7 @@ def carve(views, grid):
 def truth(name, grid):
     solid = tabletop(name).solid
     scene = o3d.t.geometry.RaycastingScene()
-    scene.add_triangles(
-        np.asarray(solid.vertices, np.float32), np.asarray(solid.faces, np.uint32)
-    )
+    scene.add_triangles(np.asarray(solid.vertices, np.float32), np.asarray(solid.faces, np.uint32))
     return scene.compute_occupancy(o3d.core.Tensor(grid.centers_world_m())).numpy() > 0.5
 
 

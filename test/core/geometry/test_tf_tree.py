@@ -24,6 +24,7 @@ def slow_lookup(samples, target, source, stamp):
 
     `samples` is `{child: (parent, {stamp: pose} or one static pose)}`.
     """
+
     def pose_in_root(frame):
         pose = np.eye(4)
         while frame in samples:
@@ -37,6 +38,7 @@ def slow_lookup(samples, target, source, stamp):
                 link = timed
             pose, frame = link @ pose, parent
         return pose
+
     return np.linalg.inv(pose_in_root(target)) @ pose_in_root(source)
 
 
@@ -132,12 +134,15 @@ def test_reparenting_uses_the_parent_of_the_time():
     assert tree.parents()['cup'] == 'hand'
 
 
-@pytest.mark.parametrize('damage', [
-    lambda T: T * np.nan,
-    lambda T: np.diag([2.0, 2, 2, 1]),
-    lambda T: np.diag([1.0, 1, -1, 1]),
-    lambda T: np.eye(3),
-])
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda T: T * np.nan,
+        lambda T: np.diag([2.0, 2, 2, 1]),
+        lambda T: np.diag([1.0, 1, -1, 1]),
+        lambda T: np.eye(3),
+    ],
+)
 def test_bad_matrices_are_refused(damage):
     tree = moving([SECOND])
     before = tree.lookup('map', 'camera', SECOND)
@@ -149,9 +154,7 @@ def test_bad_matrices_are_refused(damage):
 
 @pytest.mark.parametrize('names', [('', 'a'), ('a', ''), ('a', 'a'), ('/a', 'a')])
 def test_bad_names_are_refused(names):
-    assert reason_of(
-        lambda: TransformTree().add(*names, 0, np.eye(4))
-    ).reason == 'tf_invalid'
+    assert reason_of(lambda: TransformTree().add(*names, 0, np.eye(4))).reason == 'tf_invalid'
 
 
 def test_rotation_is_made_orthonormal():

@@ -32,8 +32,20 @@ def box_object(corner, size, voxel_m=0.03):
     grid = VoxelGrid(make_transform(translation=corner), voxel_m, shape)
     empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
     return ObjectEstimate(
-        1, 'chair', 1.0, empty, Shape(grid, np.ones(shape, np.float32)), np.eye(4),
-        np.array(size), 5, True, 1.0, 0.5, SelfCheck(1.0, 0.0, True), 0, 0,
+        1,
+        'chair',
+        1.0,
+        empty,
+        Shape(grid, np.ones(shape, np.float32)),
+        np.eye(4),
+        np.array(size),
+        5,
+        True,
+        1.0,
+        0.5,
+        SelfCheck(1.0, 0.0, True),
+        0,
+        0,
     )
 
 
@@ -99,7 +111,9 @@ def directions():
 @hypothesis.settings(deadline=None, max_examples=30)
 @hypothesis.given(directions(), st.floats(-3, 3))
 def test_any_up(up, angle):
-    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    turn = np.array(
+        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+    )
     T = make_transform(frame_from_normal(up) @ turn, (0.3, -0.2, 0.5))
     points = np.concatenate([FLOOR, TABLE])[::3]
     world = points @ T[:3, :3].T + T[:3, 3]

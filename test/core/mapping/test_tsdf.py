@@ -64,7 +64,9 @@ def test_sphere_within_a_fraction_of_a_voxel(views):
     assert ((np.cross(b - a, c - a) * (a + b + c)).sum(1) >= 0).mean() > 0.99
     assert np.median(mesh.colors, axis=0) == pytest.approx((200, 100, 50), abs=1)
     assert (mesh.colors.dtype, mesh.faces.dtype, mesh.vertices_m.dtype) == (
-        np.uint8, np.int32, np.float32,
+        np.uint8,
+        np.int32,
+        np.float32,
     )
 
 

@@ -36,7 +36,9 @@ def noisy_sphere(sigma=0.004, level=4):
 def test_small_parts_go():
     speck = trimesh.creation.icosphere(1, 0.01).apply_translation((0.5, 0, 0))
     half = trimesh.creation.icosphere(3, 0.15).apply_translation((-0.8, 0, 0))
-    mesh = with_attributes(trimesh.util.concatenate([speck, trimesh.creation.icosphere(3, 0.2), half]))
+    mesh = with_attributes(
+        trimesh.util.concatenate([speck, trimesh.creation.icosphere(3, 0.2), half])
+    )
     clean = cleanup.without_small_parts(mesh, 0.02)
     assert len(clean.faces) == 2 * 1280
     assert len(clean.vertices_m) == 2 * 642

@@ -19,7 +19,8 @@ SOLIDS = {
     'torus': trimesh.creation.torus(1.0, 0.3),
     'cylinder': trimesh.creation.cylinder(0.1, 0.4),
     'two parts': trimesh.util.concatenate(
-        trimesh.creation.box((1, 1, 1)), trimesh.creation.icosphere(1, 0.2).apply_translation((3, 0, 0))
+        trimesh.creation.box((1, 1, 1)),
+        trimesh.creation.icosphere(1, 0.2).apply_translation((3, 0, 0)),
     ),
 }
 
@@ -55,8 +56,8 @@ def test_one_wrong_face_is_noticed(index, corner):
     flipped[index] = flipped[index, ::-1]
     degenerate = mesh.faces.copy()
     degenerate[index, corner] = degenerate[index, corner - 1]
-    doubled = np.concatenate([mesh.faces, mesh.faces[index:index + 1]])
-    two_sided = np.concatenate([doubled, mesh.faces[index:index + 1, ::-1]])
+    doubled = np.concatenate([mesh.faces, mesh.faces[index : index + 1]])
+    two_sided = np.concatenate([doubled, mesh.faces[index : index + 1, ::-1]])
     for faces in (holed, flipped, degenerate, doubled, two_sided):
         assert not checks.is_watertight(Mesh(mesh.vertices_m, faces))
 

@@ -39,8 +39,9 @@ def box_mesh(size, T, noise_m=0.0, seed=0):
 @settings(max_examples=30)
 def test_a_box_is_found_at_any_place_and_up(yaw, size, where, lean):
     up = np.array([*lean, 1.0]) / np.linalg.norm([*lean, 1.0])
-    turn = make_transform([[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0],
-                           [0, 0, 1]])
+    turn = make_transform(
+        [[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]]
+    )
     T_true = make_transform(frame_from_normal(up) @ turn[:3, :3], where)
     T, found = place(box_mesh(size, T_true), up)
     np.testing.assert_allclose(found, size, atol=1e-4)
