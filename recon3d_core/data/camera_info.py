@@ -47,8 +47,8 @@ def camera_from_info(
             float(fy) / step_y,
             (float(cx) - left) / step_x,
             (float(cy) - top) / step_y,
-            model,
-            values,  # type: ignore[arg-type]
+            model,  # type: ignore[arg-type]
+            values,
         )
     except InputError as error:
         raise FrameError('bad_camera_info', str(error)) from error

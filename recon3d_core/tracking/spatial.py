@@ -58,7 +58,12 @@ class SpatialConfig(PluginConfig):
         le=1.0,
         live=True,
     )
-    max_tracks: int = option(100, 'Most tracks; the least certain gives way.', ge=1, le=10000)
+    max_tracks: int = option(
+        100,
+        'Most tracks; a tentative one gives way, or else the object not seen for longest.',
+        ge=1,
+        le=10000,
+    )
     max_points: int = option(2000, 'Most surface points kept of a track.', ge=50, le=100000)
 
 
@@ -79,6 +84,7 @@ class _Track:
     undetected: int = 0
     undetected_in_row: int = 0
     strange_in_row: int = 0
+    matched_stamp_ns: int = 0
     confirmed: bool = False
     extents_m: deque[float] = dataclasses.field(default_factory=lambda: deque(maxlen=9))
 
@@ -128,6 +134,7 @@ class SpatialTracker(Tracker):
         matched = self._assign(items, forward, backward, ambiguous)
         seen_together = set(matched.values())
         for index, track_id in matched.items():
+            self._tracks[track_id].matched_stamp_ns = frame.stamp_ns
             self._take(self._tracks[track_id], items[index], forward[index], update)
         self._covered = Counter(
             {
@@ -282,7 +289,7 @@ class SpatialTracker(Tracker):
         if points is None and detection.instance is None:
             return
         parents = [i for i in seen if forward.get(i, 0.0) > 0.6]
-        if len(self._tracks) >= self.config.max_tracks and not self._make_room():
+        if len(self._tracks) >= self.config.max_tracks and not self._make_room(frame, update):
             return
         empty = np.zeros((0, 3), np.float32)
         track = _Track(
@@ -292,18 +299,25 @@ class SpatialTracker(Tracker):
             frame.stamp_ns,
             detection.instance,
             parents[0] if parents else None,
+            matched_stamp_ns=frame.stamp_ns,
         )
         self._next_id += 1
         self._tracks[track.id] = track
         track.hit(detection, self.config)
         update.matches.append((track.id, detection))
 
-    def _make_room(self) -> bool:
-        """Drop the least certain tentative track; return whether there was one."""
-        tentative = [t for t in self._tracks.values() if not t.confirmed]
-        if not tentative:
+    def _make_room(self, frame: Frame, update: TrackUpdate) -> bool:
+        """Drop a track that this frame does not show; return whether there was one."""
+        others = [t for t in self._tracks.values() if t.matched_stamp_ns != frame.stamp_ns]
+        tentative = [t for t in others if not t.confirmed]
+        if not others:
             return False
-        del self._tracks[min(tentative, key=lambda t: (t.hits, t.id)).id]
+        if tentative:
+            dropped = min(tentative, key=lambda t: (t.hits, t.id))
+        else:
+            dropped = min(others, key=lambda t: (t.matched_stamp_ns, t.id))
+        del self._tracks[dropped.id]
+        update.removed.append(dropped.id)
         return True
 
     def _confirm(self, update: TrackUpdate, seen: set[int]) -> None:

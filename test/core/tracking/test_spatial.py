@@ -169,13 +169,26 @@ def test_instances_of_the_detector_are_kept() -> None:
 def test_bounded() -> None:
     tracker = SpatialTracker(SpatialConfig(max_tracks=10, max_points=100))
     rng = np.random.default_rng(0)
+    known: set[int] = set()
     for step in range(60):
         blobs = [_blob(x, y) for x, y in rng.uniform(-20, 20, (5, 2))]
         update = tracker.associate(
             _frame(step, empty_m=0.0), Detections(tuple(_detection(b) for b in blobs))
         )
+        known |= {track_id for track_id, _ in update.matches}
+        known -= set(update.removed)
+        assert known == set(update.points_world_m), 'who listens knows which tracks are gone'
     assert len(update.points_world_m) <= 10
     assert all(len(points) <= 100 for points in update.points_world_m.values())
+
+
+def test_at_the_bound_the_object_not_seen_for_longest_gives_way() -> None:
+    tracker = SpatialTracker(SpatialConfig(max_tracks=2))
+    _run(tracker, [[_blob(0)]] * 3)
+    _run(tracker, [[_blob(0.4)]] * 3, start=3)
+    updates = _run(tracker, [[_blob(0), _blob(-0.4)]] * 3, start=6)
+    assert updates[0].removed == [2]
+    assert updates[-1].confirmed == [1, 3]
 
 
 def test_reset_does_not_reuse_ids() -> None:
