@@ -14,7 +14,7 @@ class MeshOptions(Options):
     """How often meshes are made."""
 
     rate_hz: float = option(
-        2.0,
+        1.0,
         'How often an object that got new views is meshed again, in the time of the frames.',
         unit='Hz',
         ge=0.05,

@@ -17,6 +17,7 @@ from recon3d_core.types import Detection, Detections, Frame, Plane
 from scipy.optimize import linear_sum_assignment
 
 _SETTLED = 3  # hits after which a track's extent is trusted
+_ALL_KNOWN = 0.97  # overlap from which a detection's surface adds nothing
 _STRANGE = 5  # strange detections in a row that are believed after all
 
 
@@ -88,8 +89,8 @@ class _Track:
     confirmed: bool = False
     extents_m: deque[float] = dataclasses.field(default_factory=lambda: deque(maxlen=9))
 
-    def hit(self, detection: Detection, config: SpatialConfig) -> None:
-        """Take a detection in."""
+    def hit(self, detection: Detection, config: SpatialConfig, known: float = 0.0) -> None:
+        """Take a detection in, of whose surface a part is known already."""
         self.hits += 1
         self.absent = self.undetected_in_row = 0
         self.labels[detection.label] += 1
@@ -99,7 +100,8 @@ class _Track:
             self.support = detection.support
         if detection.points_world_m is not None and len(detection.points_world_m):
             self.extents_m.append(extent_m(detection.points_world_m))
-            self.surface.add(detection.points_world_m, config.max_points)
+            if known < _ALL_KNOWN:
+                self.surface.add(detection.points_world_m, config.max_points)
 
     @property
     def hit_ratio(self) -> float:
@@ -174,7 +176,7 @@ class SpatialTracker(Tracker):
         if track.strange_in_row:
             track.extents_m.clear()
         track.strange_in_row = 0
-        track.hit(detection, self.config)
+        track.hit(detection, self.config, forward.get(track.id, 0.0))
         update.matches.append((track.id, detection))
 
     def _is_strange(self, track: _Track, detection: Detection, forward: dict[int, float]) -> bool:
