@@ -139,7 +139,7 @@ class DetectorConfig(PluginConfig):
 
     rate_hz: float = option(
         5.0,
-        'How often the detector runs, in the time of the frames.',
+        'How often the detector runs on a camera, in the time of its frames.',
         unit='Hz',
         ge=0.1,
         le=60.0,

@@ -8,8 +8,8 @@ import io
 import json
 import math
 from pathlib import Path
+import re
 import resource
-import shutil
 import sys
 from typing import Any
 
@@ -37,7 +37,8 @@ def write_output(
 ) -> dict[str, Any]:
     """Write all files of a scene.
 
-    The objects of an earlier run are removed; every file appears whole or not at all.
+    The objects of an earlier run are removed, and no other files; every file appears whole or not
+    at all.
 
     Args:
         directory: Folder, made where it is missing.
@@ -55,8 +56,8 @@ def write_output(
     write_ply(directory / 'scene.ply', scene.mesh or _no_mesh())
     write_points_ply(directory / 'scene_points.ply', scene.cloud or _no_cloud())
     folder = directory / 'objects'
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
+    _remove_objects(folder)
     for estimate in scene.objects.values():
         write_ply(folder / f'{estimate.id}.ply', estimate.mesh)
         write_glb(folder / f'{estimate.id}.glb', estimate.mesh)
@@ -74,6 +75,13 @@ def write_output(
     text = json.dumps(summary, indent=2, allow_nan=False) + '\n'
     write_atomically(directory / 'summary.json', text.encode())
     return summary
+
+
+def _remove_objects(folder: Path) -> None:
+    """Remove what an earlier run wrote; the folder may hold other people's files too."""
+    for path in folder.iterdir():
+        if re.fullmatch(r'[0-9]+\.(ply|glb|npz)', path.name) and path.is_file():
+            path.unlink()
 
 
 def describe_object(estimate: ObjectEstimate) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class Pipeline:
         self._planes: tuple[Plane, ...] = ()
         self._inputs: frozenset[str] = frozenset()
         self._stamp_ns = 0
-        self._detected_stamp_ns: int | None = None
+        self._detected_stamp_ns: dict[str, int] = {}
         self._up = np.array([0.0, 0.0, 1.0])
         self._best_frame_value = (0, -1.0)
         self.best_frame: Frame | None = None
@@ -204,7 +204,8 @@ class Pipeline:
         if not self.config.find_objects:
             return None
         period_ns = 1e9 / self.detector.config.rate_hz
-        last = self._detected_stamp_ns
+        # Per camera: of two in step, the second would never have its turn.
+        last = self._detected_stamp_ns.get(frame.camera_name)
         # A tenth of slack: stamps jitter, and 5 Hz of a 15 Hz stream is every third frame.
         if last is not None and 0 <= frame.stamp_ns - last < 0.9 * period_ns:
             return None
@@ -212,7 +213,7 @@ class Pipeline:
         if missing:
             self._note(f'detector {self.detector.name} waits for {", ".join(sorted(missing))}')
             return None
-        self._detected_stamp_ns = frame.stamp_ns
+        self._detected_stamp_ns[frame.camera_name] = frame.stamp_ns
         with self.timings.stage('detect'):
             detections: Detections = self.detector.detect(frame)
         if self.fallback and self.fallback.startswith('detector'):

@@ -105,8 +105,10 @@ def test_saves_what_the_contract_names(done: Any, tmp_path: Path) -> None:
 def test_saving_again_removes_objects_of_before(done: Any, tmp_path: Path) -> None:
     (tmp_path / 'objects').mkdir()
     (tmp_path / 'objects' / '99.ply').touch()
+    (tmp_path / 'objects' / 'model.ply').touch()
     done[0].save(tmp_path)
     assert not (tmp_path / 'objects' / '99.ply').exists()
+    assert (tmp_path / 'objects' / 'model.ply').exists(), 'which no run wrote'
 
 
 @pytest.mark.parametrize(
@@ -199,6 +201,24 @@ def test_reset_forgets(frames: list[Frame]) -> None:
     assert scene.objects == {}
     assert scene.occupancy_grid is None
     assert len(scene.mesh.faces) == len(scene.cloud.points_m) == 0
+
+
+def test_cameras_in_step_all_have_their_turn(frames: list[Frame]) -> None:
+    pipeline = Pipeline.from_config('tabletop_rgbd', {**SMALL, 'map_scene': False})
+    turns = []
+    for frame in frames[:7]:
+        for name in ('left', 'right'):
+            update = pipeline.update(dataclasses.replace(frame, camera_name=name))
+            turns += [name] * (update.detections is not None)
+    assert turns.count('left') == turns.count('right') >= 2
+
+
+def test_more_things_than_tracks_do_no_harm(frames: list[Frame]) -> None:
+    bound = {'tracker': {'max_tracks': 2, 'hits_to_confirm': 5}}
+    pipeline = Pipeline.from_config('tabletop_rgbd', {**SMALL, **bound, 'map_scene': False})
+    for frame in frames:
+        pipeline.update(frame)
+    assert pipeline.stats()['tracks'] <= 2
 
 
 def test_mapping_only(frames: list[Frame]) -> None:
