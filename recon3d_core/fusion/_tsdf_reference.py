@@ -42,7 +42,7 @@ def observe_reference(
         near = abs(ahead) < truncation
         near |= abs(ahead) < 2 * truncation and abs(distance) < 0.5 * truncation
         if label == OBJECT and near:
-            fading = np.clip(1 + 0.9 * distance / truncation, 0.1, 1)
+            fading = np.clip(1 + distance / (0.4 * truncation), 0.05, 1)
             hits = state.hits[voxel] + fading * float(evidence.vote[pixel])
             state.hits[voxel] = min(hits, config.max_weight)
             weight = float(evidence.weight[pixel]) * fading

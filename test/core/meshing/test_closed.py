@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
+from recon3d_core.data.synth.truth import ray_scene
 from recon3d_core.errors import InputError
 from recon3d_core.fusion.tsdf_object import TsdfObjectReconstructor
 from recon3d_core.fusion.visual_hull import VisualHullReconstructor
@@ -98,6 +99,13 @@ def test_a_mug_stays_hollow_and_its_handle_open():
     assert shape.occupancy[hole] < 0.5
     assert shape.occupancy[rim] > 0.5
     assert shape.occupancy[handle] > 0.5
+
+
+def test_the_walls_of_a_bowl_stay_thin():
+    _, shape = closed('bowl', 12)
+    truth = ray_scene(true_mesh('bowl')).compute_occupancy(shape.grid.centers_world_m()).numpy()
+    solid, truth = shape.occupancy > 0.5, truth > 0.5
+    assert (solid & truth).sum() > 0.72 * (solid | truth).sum()
 
 
 def test_the_bottom_is_flat_on_the_support():
