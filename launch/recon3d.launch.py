@@ -95,6 +95,11 @@ def remappings(topics: dict[str, str]) -> list[tuple[str, str]]:
     return [(f'camera/{own}{s}', f'{other}{s}') for own, other in topics.items() for s in suffixes]
 
 
+def logger_name(namespace: str) -> str:
+    """Return the name of the node's logger, which begins with the node's namespace."""
+    return '.'.join([*filter(None, namespace.split('/')), 'recon3d'])
+
+
 def start(context: LaunchContext) -> list[Action]:
     """Return the actions, now that the arguments have values."""
     given = {item.name: LaunchConfiguration(item.name).perform(context) for item in ARGUMENTS}
@@ -112,7 +117,10 @@ def start(context: LaunchContext) -> list[Action]:
             emulate_tty=True,
             parameters=[given['params_file'], parameters],
             remappings=remappings(CAMERAS[given['camera']]),
-            ros_arguments=['--log-level', f'recon3d:={given["log_level"]}'],
+            ros_arguments=[
+                '--log-level',
+                f'{logger_name(given["namespace"])}:={given["log_level"]}',
+            ],
         )
     ]
     if given['bag']:

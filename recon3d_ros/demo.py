@@ -66,7 +66,7 @@ class Demo:
             name: (out / f'{name}.log').open('w', encoding='utf-8') for name in ('node', 'player')
         }
         pose = pose_kind('auto')
-        words = f'-p pose_source.plugin:={pose} -p save_directory:={out}'.split()
+        words = ['-p', f'pose_source.plugin:={pose}', '-p', f"save_directory:='{out}'"]
         parameters = str(config.find_config(configuration))
         load = '--preload' if frames <= _PRELOADED else '--no-preload'
         node = ['recon3d_ros.node', '--ros-args', '--params-file', parameters, *words]

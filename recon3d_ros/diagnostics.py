@@ -69,6 +69,7 @@ class Statistics:
         self.timings_ms: dict[str, float] = {}
         self.integrated_s: float | None = None
         self._failed_s: float | None = None
+        self._drops_before: Counter[str] = Counter()
         self._latencies_s: deque[float] = deque(maxlen=_WINDOW)
 
     def drop(self, reason: str, text: str) -> None:
@@ -97,6 +98,18 @@ class Statistics:
         """Count a reset of the state."""
         with self._lock:
             self.resets[reason] += 1
+        self.begin()
+
+    def begin(self) -> None:
+        """Note that the state is empty: what was dropped so far does not belong to it."""
+        with self._lock:
+            self._drops_before = Counter(self.drops)
+
+    def frames_dropped(self) -> Counter[str]:
+        """Return the frames that were dropped since `begin`, by reason."""
+        with self._lock:
+            dropped = self.drops - self._drops_before
+        return Counter({k: n for k, n in dropped.items() if not k.startswith('sink_')})
 
     def publish(self, sink: str) -> None:
         """Count a snapshot that a sink published."""
@@ -250,7 +263,7 @@ class Diagnostics:
             f'rate {key[4:]} [Hz]': rate for key, rate in rates.items() if key.startswith('out/')
         }
         values.update({f'not available: {name}': why for name, why in skipped.items()})
-        failed = {k: n for k, n in statistics.drops.items() if k.startswith('sink_')}
+        failed = any(key.startswith('sink_') for key in list(statistics.drops))
         level = DiagnosticStatus.WARN if failed else DiagnosticStatus.OK
         return status(f'{self._name}: outputs', level, 'publishing', values)
 

@@ -111,6 +111,7 @@ class CameraInput:
         self._lock = threading.Lock()
         self._info: CameraInfo | None = None
         self._early: dict[str, Any] | None = None
+        self._displaced_before = 0
         options = settings()
         self._ready_sets: deque[RawFrame] = deque(maxlen=options.queue_size)
         self.streams = wanted_streams(options)
@@ -193,12 +194,18 @@ class CameraInput:
         """How many images found no partner."""
         return self._matcher.unpaired
 
+    @property
+    def displaced(self) -> int:
+        """How many complete sets were displaced since the last `clear`."""
+        return self.counts['displaced'] - self._displaced_before
+
     def clear(self) -> None:
         """Forget what waits."""
         with self._lock:
             self._matcher.clear()
             self._ready_sets.clear()
             self._early = None
+            self._displaced_before = self.counts['displaced']
 
     def close(self) -> None:
         """Unsubscribe."""

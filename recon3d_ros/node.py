@@ -73,6 +73,8 @@ class Recon3DNode(LifecycleNode):
         self._requests: Services | None = None
         self._jumps: Any = None
         self._timers_made: list[Any] = []
+        self._diagnostics_publisher: Any = None
+        self._poses_started = False
         super().__init__(name, **kwargs)
         self._log = ThrottledLog(self.get_logger())
         self.parameters: NodeParameters = parameters.declare(self)
@@ -126,6 +128,7 @@ class Recon3DNode(LifecycleNode):
             from recon3d_core.scene.pipeline import Pipeline
 
             self.pipeline = Pipeline(self.parameters.pipeline)
+            self.statistics.begin()
             self._sinks = {
                 name: registry.load('sink', name)(self, options)
                 for name, options in self.parameters.sinks.items()
@@ -146,14 +149,22 @@ class Recon3DNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and start the threads."""
-        assert self._pose_source is not None
         try:
-            self._pose_source.start(self.settings().cameras)
-        except Exception as error:  # noqa: BLE001 - whatever a plugin raises is told in one line
+            result = super().on_activate(state)
+            self._begin()
+        except Exception as error:  # noqa: BLE001 - rclpy would drop it without a word
             self._give_up('activate', error)
+            self._stop()
+            super().on_deactivate(state)
             return _FAILED
+        self.get_logger().info(f'active: {self._describe()}')
+        return result
+
+    def _begin(self) -> None:
+        assert self._pose_source is not None
+        self._pose_source.start(self.settings().cameras)
+        self._poses_started = True
         self._outputs = Outputs(self._sinks, self.statistics, self._log, self.now_ns)
-        result = super().on_activate(state)
         self._watchdog = Watchdog(self, self._inputs, self._pose_source, self.statistics)
         self._diagnostics = Diagnostics(self.get_name(), self.settings().cameras[0])
         self._timers_made = [self.create_timer(1.0, self._every_second, clock=self._steady)]
@@ -165,8 +176,6 @@ class Recon3DNode(LifecycleNode):
             threshold, post_callback=self._time_went_back
         )
         self._start_worker()
-        self.get_logger().info(f'active: {self._describe()}')
-        return result
 
     def _start_worker(self) -> None:
         assert self._pose_source is not None
@@ -229,8 +238,9 @@ class Recon3DNode(LifecycleNode):
         worker, self.worker = self.worker, None
         if worker is not None:
             worker.stop()
-            assert self._pose_source is not None
+        if self._poses_started and self._pose_source is not None:
             self._pose_source.stop()
+        self._poses_started = False
         self._inputs.clear()
         if self._outputs is not None:
             self._outputs.stop()
@@ -243,6 +253,9 @@ class Recon3DNode(LifecycleNode):
         if self._requests is not None:
             self._requests.close()
             self._requests = None
+        if self._diagnostics_publisher is not None:
+            self.destroy_publisher(self._diagnostics_publisher)
+            self._diagnostics_publisher = None
         self._pose_source = None
         pipeline, self.pipeline = self.pipeline, None
         if pipeline is not None:

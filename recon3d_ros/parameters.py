@@ -30,6 +30,7 @@ DEFAULT_BUDGET_MS = 60.0
 """Time for object work per frame in the node, which must keep up with a camera at 15 Hz."""
 
 _INT64_MAX = 2**63 - 1
+_NAMESPACE = re.compile('(~?/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 
 
 class NodeConfig(Options):
@@ -116,8 +117,10 @@ class NodeConfig(Options):
     @pydantic.field_validator('cameras')
     @classmethod
     def _distinct_cameras(cls, names: list[str]) -> list[str]:
-        if not names or len(set(names)) != len(names) or not all(names):
+        if not names or len(set(names)) != len(names):
             raise ValueError('at least one camera, all of different names')
+        if not all(map(_NAMESPACE.fullmatch, names)):
+            raise ValueError('names that ROS allows: letters, digits and _, no digit first')
         return names
 
 

@@ -221,7 +221,7 @@ class Player:
 
     def __init__(self, node: Node, source: Source, options: PlayerOptions) -> None:
         """Prepare to play; topics are advertised with the first frame of each camera."""
-        if options.rate <= 0:
+        if not options.rate > 0:  # NaN too
             raise InputError('--rate', options.rate, 'above 0')
         self._node = node
         self._source = source

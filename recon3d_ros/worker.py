@@ -36,13 +36,15 @@ _IDLE_S = 1.0
 class StampGuard:
     """Tells a clock that went back from a single wrong stamp.
 
-    One stamp that is more than 1 s older or 60 s newer than the one before is an outlier; a second
-    one near it is the new time.
+    One stamp that is more than 1 s older or 60 s newer than the one before is an outlier, unless
+    it took that long to come; one that follows on it is the new time.
     """
 
-    def __init__(self) -> None:
-        """Start without a stamp."""
+    def __init__(self, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        """Start without a stamp; `steady_ns` tells how long a camera was silent."""
+        self._steady_ns = steady_ns
         self._last_ns: dict[str, int] = {}
+        self._came_ns: dict[str, int] = {}
         self._suspect_ns: dict[str, int] = {}
 
     def check(self, camera: str, stamp_ns: int) -> bool:
@@ -54,11 +56,15 @@ class StampGuard:
         if stamp_ns == 0:
             raise FrameError('no_stamp', f'{camera}: stamp is 0', fix='Have the driver fill it.')
         last = self._last_ns.get(camera)
-        if last is None or -_BACK_NS <= stamp_ns - last <= _AHEAD_NS:
+        if last is None:
+            self._accept(camera, stamp_ns)
+            return False
+        silent_ns = self._steady_ns() - self._came_ns[camera]
+        if -_BACK_NS <= stamp_ns - last <= _AHEAD_NS + 2 * silent_ns:
             self._accept(camera, stamp_ns)
             return False
         suspect = self._suspect_ns.get(camera)
-        if suspect is not None and abs(stamp_ns - suspect) <= _BACK_NS:
+        if suspect is not None and -_BACK_NS <= stamp_ns - suspect <= _AHEAD_NS:
             self._accept(camera, stamp_ns)
             return stamp_ns < last
         self._suspect_ns[camera] = stamp_ns
@@ -70,7 +76,7 @@ class StampGuard:
         )
 
     def _accept(self, camera: str, stamp_ns: int) -> None:
-        self._last_ns[camera] = stamp_ns
+        self._last_ns[camera], self._came_ns[camera] = stamp_ns, self._steady_ns()
         self._suspect_ns.pop(camera, None)
 
     def clear(self) -> None:
@@ -161,9 +167,9 @@ class Worker:
     def _save(self, directory: Path) -> Path:
         self.on.pipeline.flush()
         # The pipeline knows what it refused; the rest never came to it.
-        dropped = self.on.statistics.drops - self.on.pipeline.dropped
+        dropped = self.on.statistics.frames_dropped() - self.on.pipeline.dropped
         for camera in self.on.inputs:
-            dropped['displaced'] += camera.counts['displaced']
+            dropped['displaced'] += camera.displaced
         self.on.pipeline.save(directory, +dropped)
         if self._frame_id:
             self.on.outputs.offer(self._snapshot())
@@ -285,6 +291,8 @@ class Worker:
         self.on.logger.warning(f'{reason}: everything that was seen is forgotten')
         self.on.statistics.reset(reason)
         self._stamps.clear()
+        # Nothing is published before the next frame, as there is no stamp to say.
+        self._frame_id, self._unfinished = '', False
         for camera in self.on.inputs:
             camera.clear()
         self.on.pose_source.reset()

@@ -67,7 +67,6 @@ class Pipeline:
         self.reconstructors = self._make_reconstructors()
         self.timings = Timings()
         self.fallback: str | None = None
-        self.dropped: Counter[str] = Counter()
         self._begin()
 
     @classmethod
@@ -102,6 +101,7 @@ class Pipeline:
         self._up = np.array([0.0, 0.0, 1.0])
         self._best_frame_value = (0, -1.0)
         self.best_frame: Frame | None = None
+        self.dropped: Counter[str] = Counter()
         self.frames_read = 0
         self.frames_integrated = 0
 

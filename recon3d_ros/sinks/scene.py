@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from nav_msgs.msg import OccupancyGrid
@@ -17,6 +18,7 @@ from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import Marker
 
 _NAMESPACE = 'scene'
+_UNKNOWN = -1  # of nav_msgs/OccupancyGrid
 
 
 class ScenePointsConfig(SinkConfig):
@@ -147,10 +149,21 @@ class OccupancyGridSink(Sink):
         """Make the publisher."""
         super().__init__(node, config)
         self._publisher = self.advertise(OccupancyGrid, '~/occupancy_grid')
+        self._last: Snapshot | None = None
 
     def publish(self, snapshot: Snapshot) -> None:
         """Publish the map, where the snapshot has one with cells."""
         grid = snapshot.scene.occupancy_grid
         if grid is None or grid.cells.size == 0:
             return
+        self._last = snapshot
         self._publisher.publish(occupancy_grid_message(grid, snapshot.frame_id, snapshot.stamp_ns))
+
+    def reset(self) -> None:
+        """Publish that nothing is known of the cells of before."""
+        last, self._last = self._last, None
+        if last is None or last.scene.occupancy_grid is None:
+            return
+        grid = last.scene.occupancy_grid
+        unknown = dataclasses.replace(grid, cells=np.full_like(grid.cells, _UNKNOWN))
+        self._publisher.publish(occupancy_grid_message(unknown, last.frame_id, last.stamp_ns))

@@ -48,6 +48,24 @@ def test_cameras_have_clocks_of_their_own():
     assert guard.check('b', 5 * SECOND) is False
 
 
+def test_a_slow_camera_is_believed_after_a_pause():
+    guard = StampGuard()
+    guard.check('a', 100 * SECOND)
+    with pytest.raises(FrameError):
+        guard.check('a', 500 * SECOND)
+    assert guard.check('a', 505 * SECOND) is False
+
+
+def test_a_pause_that_took_as_long_as_its_stamps_say_is_no_jump():
+    steady = [0]
+    guard = StampGuard(lambda: steady[0])
+    for second in (0, 120, 600):
+        steady[0] = second * SECOND
+        assert guard.check('a', (1000 + second) * SECOND) is False
+    with pytest.raises(FrameError):
+        guard.check('a', 2000 * SECOND)
+
+
 def test_no_stamp():
     with pytest.raises(FrameError) as caught:
         StampGuard().check('a', 0)

@@ -77,6 +77,8 @@ def test_it_is_loaded_by_launch(camera, monkeypatch):
     actions = module.start(context)
     assert len([action for action in actions if isinstance(action, Node)]) == 2
     assert len(actions) == 3
+    assert module.logger_name('') == 'recon3d'
+    assert module.logger_name('/robot/arm') == 'robot.arm.recon3d'
 
 
 def displays() -> list[dict]:

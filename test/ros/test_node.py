@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
@@ -12,6 +13,7 @@ from nav_msgs.msg import OccupancyGrid
 from node_graph import running
 import numpy as np
 import pytest
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from recon3d_core.data import load_source
 from recon3d_ros.conversions.headers import ns_from_time
@@ -107,6 +109,42 @@ def test_services(frames, tmp_path):
         assert graph.node.statistics.integrated == before
         assert graph.call(SetBool, '/recon3d/enable', SetBool.Request(data=True)).success
         graph.wait(lambda: graph.node.statistics.integrated > before)
+
+
+def test_what_was_dropped_before_a_reset_is_not_in_the_summary(frames, tmp_path):
+    with running(**FAST, save_directory=str(tmp_path)) as graph:
+        clouds = graph.listen(PointCloud2, '/recon3d/scene/points')
+        graph.feed(frames[:3])
+        graph.send(frames[3], stamp_ns=0)
+        graph.wait(lambda: graph.node.statistics.drops['no_stamp'])
+        assert graph.call(Trigger, '/recon3d/reset', Trigger.Request()).success
+        graph.feed(frames[4:6])
+        answer = graph.call(Trigger, '/recon3d/save', Trigger.Request())
+        assert answer.success, answer.message
+        summary = json.loads((tmp_path / 'summary.json').read_text())
+        assert summary['frames'] == {'read': 2, 'integrated': 2, 'dropped': {}}
+        assert graph.call(Trigger, '/recon3d/reset', Trigger.Request()).success
+        graph.wait(lambda: clouds and not clouds[-1].width)
+        time.sleep(1.5)
+        assert all(cloud.header.stamp.sec for cloud in clouds), 'no frame, no stamp, no message'
+
+
+def test_why_activation_failed_is_told(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError('no room')
+
+    monkeypatch.setattr('recon3d_ros.node.CameraInput', refuse)
+    with running(autostart=False) as graph:
+        node = graph.node
+        publishers = len(list(node.publishers))
+        for _ in range(2):
+            assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+            topics = [s.topic_name for s in node.subscriptions]
+            assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
+            assert node.failed == 'cannot activate: RuntimeError: no room'
+            assert [s.topic_name for s in node.subscriptions] == topics
+            node.trigger_cleanup()
+            assert len(list(node.publishers)) == publishers
 
 
 def test_a_folder_that_cannot_be_written_is_an_answer(frames, tmp_path):

@@ -90,6 +90,7 @@ def test_options_of_the_chosen_plugin_appear(declare):
         ({'pose_source.plugin': 'psoe'}, ['pose_source', "'pose'"]),
         ({'detector.plugin': 'depth_clusters'}, ['detector', "'depth_cluster'"]),
         ({'cameras': ['a', 'a']}, ['cameras']),
+        ({'cameras': ['front-left']}, ['cameras', 'letters']),
         ({'image_transport': 'zip'}, ['image_transport', 'raw']),
         ({'sinks': ['object_pose']}, ['sink', "'object_poses'"]),
         ({'use_depth': False, 'use_color': False}, ['use_color']),

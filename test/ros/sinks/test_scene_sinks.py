@@ -78,6 +78,16 @@ def test_occupancy_grid(graph):
     assert list(message.data).count(-1) == 23
 
 
+def test_a_map_of_before_a_reset_is_taken_back(graph):
+    sink = graph.start(OccupancyGridSink)
+    received = one(graph, sink, OccupancyGrid, snapshot())
+    sink.reset()
+    graph.until(lambda: len(received) == 2)
+    assert (received[1].info.width, received[1].info.height) == (6, 4)
+    assert set(received[1].data) == {-1}
+    assert received[1].header == received[0].header
+
+
 def test_object_points_say_what_was_seen_and_how_sure_the_rest_is(graph):
     seen = make_object(3, center=(0.0, 0.0, 0.0))
     other = make_object(8, center=(1.0, 0.0, 0.0))
