@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import dataclasses
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from recon3d_core.types import Plane, Shape, View
 
 GUESS_VOXELS = 24
 MARGIN_VOXELS = 3
+MIN_SHOWN = 0.35
 
 
 class VisualHullConfig(PluginConfig):
@@ -62,14 +64,30 @@ class HullState:
     Attributes:
         grid: Place and resolution.
         log_odds: (n,) float32, 0 where nobody voted.
-        seen: (n,) bool, voxels that fell into some view's image.
+        hits: (n,) float32, views that had the voxel inside the mask.
+        hidden: (n,) float32, views that had another object at its pixel.
         views: Number of views.
     """
 
     grid: VoxelGrid
     log_odds: NDArray[np.float32]
-    seen: NDArray[np.bool_]
+    hits: NDArray[np.float32]
+    hidden: NDArray[np.float32]
     views: int = 0
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """Which voxels (n,) are more likely inside than not."""
+        return (self.log_odds > 0) & ~self.elsewhere
+
+    @property
+    def elsewhere(self) -> NDArray[np.bool_]:
+        """Which voxels (n,) are in another object.
+
+        Something in front may hide a voxel in some views; what is behind another object's
+        pixels in most of them belongs to that one.
+        """
+        return self.hits < MIN_SHOWN * (self.hits + self.hidden)
 
 
 class VisualHullReconstructor(Reconstructor):
@@ -82,7 +100,8 @@ class VisualHullReconstructor(Reconstructor):
     def start(self, grid: VoxelGrid) -> HullState:
         """Return the state of an object of which nothing was seen yet."""
         n = math.prod(grid.shape)
-        return HullState(grid, np.zeros(n, np.float32), np.zeros(n, bool))
+        zero = np.zeros(n, np.float32)
+        return HullState(grid, zero, zero.copy(), zero.copy())
 
     def observe(self, state: HullState, view: View) -> HullState:
         """Return the state after one view more; the given one is changed.
@@ -95,14 +114,17 @@ class VisualHullReconstructor(Reconstructor):
         if window is None:
             return state
         part = (window.rows, window.columns)
-        votes = self._votes(view.mask[part])
-        if view.others is not None:
-            votes[view.others[part] & ~view.mask[part]] = 0
+        mask = view.mask[part]
+        votes = self._votes(mask)
         index, _ = project_centers(state.grid, view.frame.camera, T_world_camera, window)
-        state.log_odds += np.append(votes.ravel(), np.float32(0))[index]
+        if view.others is not None:
+            others = view.others[part] & ~mask
+            votes[others] = 0
+            state.hidden += _at(others, index)
+        state.hits += _at(mask, index)
+        state.log_odds += _at(votes, index)
         bound = self.config.max_log_odds
         np.clip(state.log_odds, -bound, bound, out=state.log_odds)
-        state.seen |= index < votes.size
         state.views += 1
         return state
 
@@ -120,14 +142,21 @@ class VisualHullReconstructor(Reconstructor):
     def shape(self, state: HullState) -> Shape:
         """Return the probabilities; `free` holds the voxels that were voted out."""
         occupancy = 1 / (1 + np.exp(-state.log_odds))
-        occupancy[~state.seen] = 0
+        outside = state.elsewhere | (state.hits == 0)
+        occupancy[outside] = 0
         size = state.grid.shape
         return Shape(
             grid=state.grid,
             occupancy=occupancy.astype(np.float32).reshape(size),
-            free=(state.log_odds < 0).reshape(size),
+            free=(outside | (state.log_odds < 0)).reshape(size),
             views_used=state.views,
         )
+
+
+def _at(image: NDArray[Any], index: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return the values (n,) of an image (H, W) at pixels; 0 where the index is behind its end."""
+    values: NDArray[np.float32] = np.append(image.ravel(), 0).astype(np.float32)[index]
+    return values
 
 
 def initial_grid_from_views(
@@ -159,7 +188,7 @@ def initial_grid_from_views(
         state = carver.start(grid)
         for view in usable:
             state = carver.observe(state, view)
-        inside = (state.log_odds > 0).reshape(grid.shape)
+        inside = state.inside.reshape(grid.shape)
         if support is not None:
             inside &= support.height_m(grid.centers_world_m()) > -voxel
         if not inside.any():

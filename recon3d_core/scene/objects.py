@@ -17,10 +17,11 @@ from recon3d_core.scene.alignment import align_view, surface_of
 from recon3d_core.scene.options import AlignmentOptions, ObjectOptions, SelfCheckOptions
 from recon3d_core.scene.placement import place, seen_fraction
 from recon3d_core.scene.self_check import self_check
-from recon3d_core.scene.views import KeptViews
+from recon3d_core.scene.views import KeptViews, spread_rad
 from recon3d_core.types import Detection, ObjectEstimate, Plane, View
 
 _WAITING = 8  # most views that wait for an object's volume to be placed
+_WIDE_RAD = 0.5  # between views that bound an object from all sides
 _SAME_SIDE = 0.8  # cosine of two views that show nearly the same surface
 _MISFITS = 6  # views in a row that are left out because they do not fit
 
@@ -120,7 +121,9 @@ class ObjectState:
     def _place_volume(self, options: ObjectOptions, up: NDArray[np.float64]) -> VoxelGrid | None:
         """Return the grid around what was seen so far, upright; None where that is too little."""
         if 'depth' not in self.reconstructor.needs or len(self.points_world_m) < 10:
-            if len(self.waiting) < options.min_views:
+            # Cones from nearly one direction do not bound the object along it.
+            wide = spread_rad(self.waiting) > _WIDE_RAD
+            if len(self.waiting) < (max(options.min_views, 3) if wide else _WAITING):
                 return None
             return initial_grid_from_views(self.waiting, options.resolution, self.support)
         axes = frame_from_normal(self.support.normal_world if self.support else up)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import dataclasses
 
 import cv2
@@ -57,6 +58,18 @@ def cut_view(
         box_xyxy=(x0 - left, y0 - top, x1 - left, y1 - top),
         others=None if others is None else others[part].copy(),
     )
+
+
+def spread_rad(views: Sequence[View]) -> float:
+    """Return the largest angle between the directions in which views see their masks."""
+    directions = []
+    for view in views:
+        x0, y0, x1, y1 = view.box_xyxy
+        middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
+        ray = view.frame.pose[:3, :3] @ view.frame.camera.unproject(middle, np.float64(1.0))
+        directions.append(ray / np.linalg.norm(ray))
+    cosines = np.array(directions) @ np.array(directions).T
+    return float(np.arccos(np.clip(cosines.min(), -1, 1)))
 
 
 def sharpness(rgb: NDArray[np.uint8] | None) -> float:

@@ -13,8 +13,9 @@ from recon3d_core.errors import FrameError, InputError
 from recon3d_core.fusion._hull_reference import carve_reference
 from recon3d_core.fusion.visual_hull import initial_grid_from_views, VisualHullReconstructor
 from recon3d_core.geometry.cameras import Camera
-from recon3d_core.geometry.grids import VoxelGrid
-from recon3d_core.geometry.transforms import make_transform
+from recon3d_core.geometry.grids import grid_around, VoxelGrid
+from recon3d_core.geometry.transforms import apply, invert, look_at, make_transform
+from recon3d_core.types import Frame, View
 from tabletop import TABLE, tabletop
 
 SMALL = Camera(96, 72, 87.0, 90.0, 45.0, 37.0)
@@ -140,3 +141,39 @@ def test_a_view_without_pose_or_with_a_mask_of_another_size_is_named():
         reconstructor.observe(state, dataclasses.replace(view, frame=lost))
     with pytest.raises(FrameError, match='mask'):
         reconstructor.observe(state, dataclasses.replace(view, mask=view.mask[1:]))
+
+
+def test_what_is_behind_another_object_in_most_views_is_not_inside() -> None:
+    """Two balls side by side: the neighbour's place gets no vote, and is not filled."""
+    views = [
+        dataclasses.replace(view, others=_disc(view, (0.16, 0.0, 0.0), 0.05) & ~view.mask)
+        for view in _ball_views(12)
+    ]
+    grid = grid_around(np.array([[-0.08, -0.08, -0.08], [0.24, 0.08, 0.08]]), 0.01, 0.0)
+    inside = carve(views, grid).occupancy > 0.5
+    centers = grid.centers_world_m()
+    assert inside[np.linalg.norm(centers, axis=-1) < 0.035].all()
+    assert not inside[np.linalg.norm(centers - (0.16, 0, 0), axis=-1) < 0.035].any()
+
+
+def _disc(view: View, center_world_m: tuple[float, float, float], radius_m: float) -> np.ndarray:
+    """Return the pixels of a ball's silhouette, near enough for one that is far away."""
+    camera = view.frame.camera
+    local = apply(invert(view.frame.pose), np.array(center_world_m))
+    x, y = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
+    middle = camera.project(local)
+    reach = camera.fx * radius_m / local[2]
+    return (x - middle[0]) ** 2 + (y - middle[1]) ** 2 < reach**2
+
+
+def _ball_views(count: int) -> list[View]:
+    """Return views of a ball of 5 cm at the origin, from a ring."""
+    views = []
+    for turn in np.linspace(0, 2 * np.pi, count, endpoint=False):
+        camera = Camera(160, 120, 150.0, 150.0, 79.5, 59.5)
+        pose = look_at((0.8 * np.cos(turn), 0.8 * np.sin(turn), 0.4), (0.05, 0, 0))
+        frame = Frame(0, camera, T_world_camera=pose)
+        empty = np.zeros((120, 160), bool)
+        view = View(frame, empty, (0, 0, 159, 119))
+        views.append(dataclasses.replace(view, mask=_disc(view, (0.0, 0.0, 0.0), 0.05)))
+    return views
