@@ -17,11 +17,16 @@ from recon3d_core.errors import FrameError
 
 _HEADER = struct.Struct('<iff')
 _RVL_SIZE = struct.Struct('<ii')
-_MAX_PIXELS = 1 << 27
+_MAX_PIXELS = 1 << 26
+"""An image of a few kilobytes may claim gigabytes of pixels; 64 million are more than any camera."""
+_FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
 def _imdecode(data: Any, flags: int, reason: str) -> NDArray[Any]:
     buffer = np.frombuffer(data, np.uint8)
+    width, height = _claimed_size(buffer)
+    if width * height > _MAX_PIXELS:
+        raise FrameError(reason, 'image size', f'{width}x{height}', f'at most {_MAX_PIXELS} px')
     try:
         image = cv2.imdecode(buffer, flags) if buffer.size else None
     except cv2.error:  # a header of an absurd size
@@ -35,6 +40,29 @@ def _imdecode(data: Any, flags: int, reason: str) -> NDArray[Any]:
             'a whole JPEG or PNG',
         )
     return image
+
+
+def _claimed_size(data: NDArray[np.uint8]) -> tuple[int, int]:
+    """Return width and height that a PNG or JPEG says it has; (0, 0) where it says nothing."""
+    head = data[:24].tobytes()
+    if head.startswith(b'\x89PNG') and len(head) == 24:
+        width, height = struct.unpack('>II', head[16:])
+        return width, height
+    if not head.startswith(b'\xff\xd8'):
+        return 0, 0
+    at = 2
+    while at + 9 <= len(data):
+        marker = int(data[at + 1])
+        if int(data[at]) != 0xFF:
+            return 0, 0
+        if marker == 0xFF:  # a fill byte
+            at += 1
+        elif marker in _FRAME_HEADERS:
+            height, width = struct.unpack('>HH', data[at + 5 : at + 9].tobytes())
+            return width, height
+        else:
+            at += 2 + max(2, 256 * int(data[at + 2]) + int(data[at + 3]))
+    return 0, 0
 
 
 def _complete(data: NDArray[np.uint8]) -> bool:

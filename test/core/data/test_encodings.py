@@ -277,6 +277,24 @@ def test_compressed_colour_channel_order():
     np.testing.assert_array_equal(swapped, rgb[..., ::-1])
 
 
+@pytest.mark.parametrize('kind', ['png', 'jpeg'])
+def test_small_payloads_that_claim_huge_images_are_refused(kind):
+    data = bytearray(compressed.encode_color(picture(), kind))
+    if kind == 'png':
+        data[16:24] = struct.pack('>II', 20000, 20000)
+    else:
+        at = data.index(b'\xff\xc0')
+        data[at + 5 : at + 9] = struct.pack('>HH', 20000, 20000)
+    with pytest.raises(FrameError, match='20000x20000'):
+        compressed.decode_compressed_color('', bytes(data))
+
+
+@pytest.mark.parametrize('kind', ['png', 'jpeg'])
+def test_the_claimed_size_is_read_from_real_images(kind):
+    data = np.frombuffer(compressed.encode_color(picture(), kind), np.uint8)
+    assert compressed._claimed_size(data) == (8, 6)
+
+
 @pytest.mark.parametrize('cut', [0, 1, 20, 0.5, -3])
 @pytest.mark.parametrize('kind', ['jpeg', 'png', 'depth', 'rvl'])
 def test_truncated_payloads_are_refused(kind, cut):
