@@ -286,6 +286,8 @@ def test_masks_and_no_depth_make_objects_from_outlines():
         before = graph.node.statistics.integrated
         graph.feed(frames)
         assert graph.node.statistics.integrated == before + len(frames)
+        graph.node.worker.call(graph.node.pipeline.flush).result(60)
+        assert graph.node.pipeline.scene().objects
 
 
 def test_report_when_nothing_arrives(frames, capfd):
