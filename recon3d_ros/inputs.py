@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
+import copy
 import dataclasses
 import threading
 import time
@@ -131,7 +132,7 @@ class CameraInput:
             kind,
             topic,
             callback,
-            qos_profile_sensor_data,
+            copy.copy(qos_profile_sensor_data),  # overrides of QoS are written into it
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self.topics[key] = TopicState(subscription, f'sensor_msgs/msg/{kind.__name__}')

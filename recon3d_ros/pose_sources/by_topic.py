@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections import Counter
 from collections.abc import Sequence
+import copy
 from typing import Any, ClassVar
 
 from geometry_msgs.msg import PoseStamped
@@ -53,7 +54,7 @@ class TopicPoseSource(PoseSource, abc.ABC):
                 self.message_type,
                 f'{camera}/{self.topic}',
                 self._listener(camera),
-                _POSE_QOS,
+                copy.copy(_POSE_QOS),  # overrides of QoS are written into it
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
             for camera in cameras

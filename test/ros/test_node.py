@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.qos import ReliabilityPolicy
 from recon3d_core.data import load_source
 from recon3d_ros.conversions.headers import ns_from_time
 from recon3d_ros.conversions.transforms import matrix_from_pose
@@ -260,6 +261,18 @@ def test_two_cameras_make_one_scene(frames):
             graph.feed([right], camera='right')
         assert graph.node.pipeline.scene().objects
         assert all(c.counts['complete'] for c in graph.node.worker.on.inputs)
+
+
+def test_an_override_of_qos_is_for_one_topic_only():
+    override = {'qos_overrides./left/camera_info.subscription.reliability': 'reliable'}
+    override['qos_overrides./left/pose.subscription.depth'] = 7
+    with running(cameras=['left', 'right'], **override) as graph:
+        qos = {s.topic_name: s.qos_profile for s in graph.node.subscriptions}
+        strict = [n for n, q in qos.items() if q.reliability == ReliabilityPolicy.RELIABLE]
+        assert [name for name in strict if name.startswith(('/left', '/right'))] == [
+            '/left/camera_info'
+        ]
+        assert [qos[f'/{camera}/pose'].depth for camera in ('left', 'right')] == [7, 100]
 
 
 def test_compressed_transports(frames):
