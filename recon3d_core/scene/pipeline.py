@@ -99,6 +99,7 @@ class Pipeline:
         self._stamp_ns = 0
         self._detected_stamp_ns: dict[str, int] = {}
         self._up = np.array([0.0, 0.0, 1.0])
+        self._up_is_known = False
         self._best_frame_value = (0, -1.0)
         self.best_frame: Frame | None = None
         self.dropped: Counter[str] = Counter()
@@ -161,8 +162,7 @@ class Pipeline:
         frame.pose  # noqa: B018 - raises: nothing can be placed without it
         integrated = self._integrate(frame)
         self._stamp_ns, self._inputs = frame.stamp_ns, frame.inputs
-        if frame.gravity_world is not None:
-            self._up = -frame.gravity_world
+        self._note_up(frame)
         removed: list[int] = []
         detections = self._detect(frame) if objects else None
         if detections is not None:
@@ -220,7 +220,16 @@ class Pipeline:
             self._note(None)
         if detections.planes:
             self._planes = detections.planes
+            if not self._up_is_known:
+                self._up, self._up_is_known = self._planes[0].normal_world, True
         return detections
+
+    def _note_up(self, frame: Frame) -> None:
+        """Note where up is; without gravity the first support tells, until then the image."""
+        if frame.gravity_world is not None:
+            self._up, self._up_is_known = -frame.gravity_world, True
+        elif not self._up_is_known:
+            self._up = -frame.pose[:3, 1]
 
     def _note(self, note: str | None) -> None:
         """Remember, and log once, that something is used instead of what was configured."""

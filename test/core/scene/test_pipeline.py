@@ -213,6 +213,16 @@ def test_cameras_in_step_all_have_their_turn(frames: list[Frame]) -> None:
     assert turns.count('left') == turns.count('right') >= 2
 
 
+def test_without_gravity_the_support_tells_where_up_is(frames: list[Frame]) -> None:
+    pipeline = Pipeline.from_config('tabletop_rgbd', SMALL)
+    up_camera = frames[0].pose[:3, :3].T @ -frames[0].gravity_world
+    for frame in frames[:3]:
+        pipeline.update(dataclasses.replace(frame, T_world_camera=np.eye(4), gravity_world=None))
+    grid = pipeline.scene(occupancy_grid=True).occupancy_grid
+    assert grid is not None
+    assert grid.T_world_grid[:3, 2] @ up_camera > np.cos(np.radians(5))
+
+
 def test_more_things_than_tracks_do_no_harm(frames: list[Frame]) -> None:
     bound = {'tracker': {'max_tracks': 2, 'hits_to_confirm': 5}}
     pipeline = Pipeline.from_config('tabletop_rgbd', {**SMALL, **bound, 'map_scene': False})
