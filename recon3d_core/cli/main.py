@@ -26,6 +26,9 @@ VERBS = {
     'doctor': 'Check what of this machine is missing, with the command that mends it.',
     'plugins': 'List every plugin, where it comes from and why it cannot load.',
 }
+# Our matrices are small: threads of BLAS only take the cores from the other stages.
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 

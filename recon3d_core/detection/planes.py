@@ -11,7 +11,7 @@ from recon3d_core.geometry.transforms import frame_from_normal
 from recon3d_core.types import Plane
 from scipy import ndimage
 
-_SAMPLES = 3000  # points on which hypotheses are scored; more changes the winner rarely
+_SAMPLES = 1500  # points on which hypotheses are scored; more changes the winner rarely
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PlaneSearch:
     tolerance_m: float = 0.012
     min_area_m2: float = 0.04
     max_tilt_rad: float = 0.15
-    hypotheses: int = 120
+    hypotheses: int = 100
     cell_size_m: float = 0.02
     bridge_m: float = 0.3
 

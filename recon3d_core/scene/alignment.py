@@ -9,6 +9,7 @@ makes the view fit better.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,11 @@ class Surface:
 
     points_m: NDArray[np.float32]
     normals: NDArray[np.float32]
+
+    @functools.cached_property
+    def tree(self) -> cKDTree:
+        """Search tree over the points."""
+        return cKDTree(self.points_m)
 
 
 def surface_of(shape: Shape) -> Surface | None:
@@ -90,8 +96,7 @@ def align_view(
             view, frame=dataclasses.replace(view.frame, T_world_camera=pose)
         )
         points = apply(correction, points)
-    tree = cKDTree(surface.points_m)
-    return view, _misfit(points, surface, tree, 2.0 * options.max_shift_m)[0]
+    return view, _misfit(points, surface, 2.0 * options.max_shift_m)[0]
 
 
 def register(points_m: Array, surface: Surface, options: AlignmentOptions) -> Pose | None:
@@ -99,16 +104,15 @@ def register(points_m: Array, surface: Surface, options: AlignmentOptions) -> Po
 
     None where they do not overlap, the motion is too large, or it does not fit clearly better.
     """
-    tree = cKDTree(surface.points_m)
     center = points_m.mean(0)
     reach = 2.0 * options.max_shift_m
     motion = np.eye(4)
-    before, overlap_before = _misfit(points_m, surface, tree, reach)
+    before, overlap_before = _misfit(points_m, surface, reach)
     if overlap_before < 0.4 or before < _GOOD_M:
         return None
     for _ in range(_ROUNDS):
         moved = apply(motion, points_m)
-        distance, nearest = tree.query(moved, distance_upper_bound=reach)
+        distance, nearest = surface.tree.query(moved, distance_upper_bound=reach)
         near = np.isfinite(distance)
         if near.sum() < 60:
             return None
@@ -116,7 +120,7 @@ def register(points_m: Array, surface: Surface, options: AlignmentOptions) -> Po
         motion = step @ motion
         if np.abs(step - np.eye(4)).max() < 1e-5:
             break
-    after, overlap_after = _misfit(apply(motion, points_m), surface, tree, reach)
+    after, overlap_after = _misfit(apply(motion, points_m), surface, reach)
     shift = float(np.linalg.norm(apply(motion, center) - center))
     turn = float(np.arccos(np.clip((np.trace(motion[:3, :3]) - 1) / 2, -1, 1)))
     if shift > options.max_shift_m or turn > 4.0 * options.max_shift_m:
@@ -126,9 +130,9 @@ def register(points_m: Array, surface: Surface, options: AlignmentOptions) -> Po
     return motion
 
 
-def _misfit(points: Array, surface: Surface, tree: cKDTree, reach: float) -> tuple[float, float]:
+def _misfit(points: Array, surface: Surface, reach: float) -> tuple[float, float]:
     """Return the median point-to-plane distance, and the part of the points that is near."""
-    distance, nearest = tree.query(points, distance_upper_bound=reach)
+    distance, nearest = surface.tree.query(points, distance_upper_bound=reach)
     near = np.isfinite(distance)
     if not near.any():
         return np.inf, 0.0

@@ -13,7 +13,7 @@ from recon3d_core.geometry.grids import grid_around, VoxelGrid
 from recon3d_core.geometry.transforms import frame_from_normal
 from recon3d_core.interfaces import Mesher, Reconstructor
 from recon3d_core.meshing.checks import is_finite, is_watertight, volume_m3
-from recon3d_core.scene.alignment import align_view, surface_of
+from recon3d_core.scene.alignment import align_view, Surface, surface_of
 from recon3d_core.scene.options import AlignmentOptions, ObjectOptions, SelfCheckOptions
 from recon3d_core.scene.placement import place, seen_fraction
 from recon3d_core.scene.self_check import self_check
@@ -23,6 +23,7 @@ from recon3d_core.types import Detection, ObjectEstimate, Plane, View
 _WAITING = 8  # most views that wait for an object's volume to be placed
 _WIDE_RAD = 0.5  # between views that bound an object from all sides
 _SAME_SIDE = 0.8  # cosine of two views that show nearly the same surface
+_SURFACE_VIEWS = 4  # views after which the surface to align to is taken anew
 _MISFITS = 6  # views in a row that are left out because they do not fit
 
 
@@ -62,6 +63,8 @@ class ObjectState:
     confirmed: bool = False
     views_used: int = 0
     misfits_in_row: int = 0
+    surface: Surface | None = None
+    surface_views: int = 0
     dirty: bool = False
     meshed_stamp_ns: int | None = None
     estimate: ObjectEstimate | None = None
@@ -72,7 +75,8 @@ class ObjectState:
         self.state = None
         self.waiting.clear()
         self.kept = KeptViews()
-        self.views_used = 0
+        self.views_used = self.misfits_in_row = self.surface_views = 0
+        self.surface = None
         self.dirty = False
 
     def observe(
@@ -103,7 +107,7 @@ class ObjectState:
     def _fuse(self, view: View, alignment: AlignmentOptions) -> View | None:
         """Fuse a view after correcting its pose; None where it must be wrong."""
         if alignment.enabled and self.views_used and view.frame.depth_m is not None:
-            surface = surface_of(self.reconstructor.shape(self.state))
+            surface = self._surface()
             if surface is not None:
                 view, misfit_m = align_view(surface, view, alignment)
                 if misfit_m is not None and misfit_m > alignment.max_misfit_m:
@@ -117,6 +121,14 @@ class ObjectState:
         self.views_used += 1
         self.dirty = True
         return view
+
+    def _surface(self) -> Surface | None:
+        """Return the known surface; that of some views ago will do, as it changes little."""
+        age = self.views_used - self.surface_views
+        if self.surface is None or age >= min(_SURFACE_VIEWS, self.surface_views):
+            self.surface = surface_of(self.reconstructor.shape(self.state))
+            self.surface_views = self.views_used
+        return self.surface
 
     def _place_volume(self, options: ObjectOptions, up: NDArray[np.float64]) -> VoxelGrid | None:
         """Return the grid around what was seen so far, upright; None where that is too little."""
