@@ -39,7 +39,7 @@ setup(
         'torch>=2.4',
         'trimesh>=4.4',
         'safetensors>=0.4',
-        'rosbags>=0.10',
+        'rosbags>=0.11.9',
         'pydantic>=2.7',
         'PyYAML>=6.0',
         'typer>=0.12',
