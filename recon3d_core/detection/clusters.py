@@ -28,6 +28,12 @@ def spread(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.
     return ordered[[round(low * last), round(high * last)]]
 
 
+def thinned(pixels: Pixels, most: int) -> Pixels:
+    """Return at most about so many pixels of a group, spread over all of it."""
+    step = max(1, len(pixels[0]) // most)
+    return pixels[0][::step], pixels[1][::step]
+
+
 def connected_groups(
     points: NDArray[np.float32],
     chosen: NDArray[np.bool_],
@@ -76,23 +82,25 @@ def join_overhanging(
     """
     if len(groups) < 2:
         return groups
-    local = [points[group] @ axes[:, :2].astype(np.float32) for group in groups]
-    boxes = [spread(xy, 0.05, 0.95) for xy in local]
-    spans = [spread(height[group], 0.05, 0.95) for group in groups]
+    flat_axes = axes[:, :2].astype(np.float32)
+    samples = [thinned(group, 300) for group in groups]
+    boxes = [spread(points[sample] @ flat_axes, 0.05, 0.95) for sample in samples]
+    spans = [spread(height[sample], 0.05, 0.95) for sample in samples]
     joined = list(groups)
     for upper, (bottom, top) in enumerate(spans):
         if bottom < _HOVERS_M:
             continue
+        # Only the near half of what hovers is seen: its middle is farther back.
+        away = boxes[upper].mean(0) - camera_world_m @ axes[:, :2]
+        shift = 0.4 * np.ptp(boxes[upper], axis=0).max() * away / np.linalg.norm(away)
+        low = np.minimum(boxes[upper][0], boxes[upper][0] + shift)
+        high = np.maximum(boxes[upper][1], boxes[upper][1] + shift)
         for lower, (foot, head) in enumerate(spans):
-            center = boxes[lower].mean(0)
-            # Only the near half of what hovers is seen: its middle is farther back.
-            away = boxes[upper].mean(0) - camera_world_m @ axes[:, :2]
-            shift = 0.4 * np.ptp(boxes[upper], axis=0).max() * away / np.linalg.norm(away)
-            low = np.minimum(boxes[upper][0], boxes[upper][0] + shift)
-            high = np.maximum(boxes[upper][1], boxes[upper][1] + shift)
-            beneath = ((center > low) & (center < high)).all()
             gap = bottom - head
-            if foot < _HOVERS_M and beneath and -0.05 < gap < max(0.05, 1.2 * (top - bottom)):
+            if foot >= _HOVERS_M or not -0.05 < gap < max(0.05, 1.2 * (top - bottom)):
+                continue
+            center = boxes[lower].mean(0)
+            if ((center > low) & (center < high)).all():
                 pair = (joined[lower], joined[upper])
                 joined[lower] = tuple(np.concatenate(both) for both in zip(*pair))  # type: ignore[assignment]
                 joined[upper] = (joined[upper][0][:0], joined[upper][1][:0])
