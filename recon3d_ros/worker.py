@@ -30,6 +30,7 @@ _TICK_S = 0.25
 _OBJECTS_SHARE = 0.35
 """Part of the time that goes to frames with object work while others wait to be mapped."""
 _STATS_PERIOD_S = 1.0
+_IDLE_SLICE_MS = 100.0
 _IDLE_S = 1.0
 
 
@@ -196,6 +197,8 @@ class Worker:
             try:
                 future.set_result(command())
             except Exception as error:  # noqa: BLE001 - belongs to who asked
+                # Who asked may not wait for the answer, as with a change of a parameter.
+                self.on.log.warning('command', f'a command failed: {error}')
                 future.set_exception(error)
 
     def _step(self) -> bool:
@@ -247,8 +250,10 @@ class Worker:
         """Do what the time budget put off, once no frame came for a while."""
         idle = time.monotonic() - self._updated_s > _IDLE_S
         if self._unfinished and idle and self.enabled and not self._stopping:
-            self._unfinished = False
-            if self.on.pipeline.flush():
+            # In slices: a frame or a command that comes meanwhile waits for one at most.
+            changed = self.on.pipeline.flush(_IDLE_SLICE_MS)
+            self._unfinished = self.on.pipeline.unfinished
+            if changed:
                 self.on.outputs.offer(self._snapshot())
 
     def _time_for_objects(self) -> bool:

@@ -35,7 +35,8 @@ from recon3d_core.types import (
 
 logger = logging.getLogger(__name__)
 
-_MAX_JOBS = 256  # views that wait for their turn when there is a time budget
+_AT_ONCE_HZ = 1e12
+_MAX_JOBS = 64  # views that wait for their turn when there is a time budget
 
 
 class Pipeline:
@@ -158,7 +159,7 @@ class Pipeline:
             raise
 
     def _update(self, frame: Frame, index: int, objects: bool) -> SceneUpdate:
-        deadline = self._deadline()
+        deadline = self._deadline(self.config.budget_ms)
         frame.pose  # noqa: B018 - raises: nothing can be placed without it
         integrated = self._integrate(frame)
         self._stamp_ns, self._inputs = frame.stamp_ns, frame.inputs
@@ -183,13 +184,24 @@ class Pipeline:
             notes=(self.fallback,) if self.fallback else (),
         )
 
-    def flush(self) -> list[ObjectEstimate]:
-        """Finish all waiting work, as at the end of a recording; return what changed."""
-        self._observe(None)
-        return self._mesh(None, everything=True)
+    def flush(self, budget_ms: float = 0.0) -> list[ObjectEstimate]:
+        """Finish waiting work, as at the end of a recording; return what changed.
 
-    def _deadline(self) -> float | None:
-        budget_ms = self.config.budget_ms
+        Args:
+            budget_ms: Time for it, of which one step may take more; 0 = all of the work.
+        """
+        deadline = self._deadline(budget_ms)
+        self._observe(deadline)
+        return self._mesh(deadline, everything=True)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether `flush` would find something to do."""
+        return bool(self._jobs) or bool(
+            self._objects.due(self._stamp_ns, _AT_ONCE_HZ, self.config.objects.min_views)
+        )
+
+    def _deadline(self, budget_ms: float) -> float | None:
         return time.perf_counter() + 1e-3 * budget_ms if budget_ms > 0 else None
 
     def _integrate(self, frame: Frame) -> bool:
@@ -321,7 +333,7 @@ class Pipeline:
 
     def _mesh(self, deadline: float | None, *, everything: bool = False) -> list[ObjectEstimate]:
         """Mesh the objects that are due, at least one, until the deadline."""
-        rate_hz = 1e12 if everything else self.config.mesh.rate_hz
+        rate_hz = _AT_ONCE_HZ if everything else self.config.mesh.rate_hz
         due = self._objects.due(self._stamp_ns, rate_hz, self.config.objects.min_views)
         changed = []
         for state in due:
