@@ -255,7 +255,7 @@ class SpatialTracker(Tracker):
                 ahead = forward[index].get(track_id, 0.0)
                 back = backward[index].get(track_id, 0.0)
                 # A confirmed track wins over a tentative one that covers the same.
-                bonus = 0.1 if self._tracks[track_id].confirmed else 0.0
+                bonus = 0.5 if self._tracks[track_id].confirmed else 0.0
                 if max(ahead, back) >= self.config.min_overlap:
                     value[r, c] = ahead + back + bonus
         for r, c in zip(*linear_sum_assignment(-value)):
@@ -342,11 +342,16 @@ class SpatialTracker(Tracker):
             if count < self.config.looks_to_merge:
                 continue
             if a in self._tracks and b in self._tracks:
-                older, younger = self._tracks[a], self._tracks.pop(b)
-                older.surface.add(younger.surface.points, self.config.max_points)
-                older.extents_m.clear()
-                update.merged[b] = a
-                update.removed.append(b)
+                # The better known stays: that is the identity that others have relied on.
+                kept, gone = sorted(
+                    (self._tracks[a], self._tracks[b]),
+                    key=lambda t: (-len(t.surface.points), t.id),
+                )
+                del self._tracks[gone.id]
+                kept.surface.add(gone.surface.points, self.config.max_points)
+                kept.extents_m.clear()
+                update.merged[gone.id] = kept.id
+                update.removed.append(gone.id)
 
     def _end(self, update: TrackUpdate) -> None:
         """Remove tracks whose object is gone, or never was one."""
