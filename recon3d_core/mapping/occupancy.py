@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from recon3d_core.geometry.transforms import apply, make_transform
-from recon3d_core.scene.options import OccupancyGridOptions
+from recon3d_core.mapping.options import OccupancyGridOptions
 from recon3d_core.types import ObjectEstimate, OccupancyGrid2D
 
 FREE, OCCUPIED, UNKNOWN = 0, 100, -1

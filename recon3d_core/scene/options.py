@@ -8,6 +8,7 @@ from typing import Any
 import pydantic
 from recon3d_core import config
 from recon3d_core.config import option, Options, PluginSection
+from recon3d_core.mapping.options import OccupancyGridOptions
 
 
 class MeshOptions(Options):
@@ -84,28 +85,6 @@ class AlignmentOptions(Options):
         0.25, 'Part by which the median distance to the object must fall.', ge=0.0, le=1.0,
         live=True,
     )  # fmt: skip
-
-
-class OccupancyGridOptions(Options):
-    """The map for navigation."""
-
-    cell_size_m: float = option(0.05, 'Edge of a cell.', unit='m', ge=0.005, le=1.0, live=True)
-    min_height_m: float = option(
-        0.1,
-        'Lowest height above the floor that is an obstacle.',
-        unit='m',
-        ge=-10.0,
-        le=10.0,
-        live=True,
-    )
-    max_height_m: float = option(
-        1.8,
-        'Highest height above the floor that is an obstacle.',
-        unit='m',
-        ge=-10.0,
-        le=10.0,
-        live=True,
-    )
 
 
 DEFAULT_PLUGINS = {

@@ -9,7 +9,7 @@ import pytest
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.geometry.transforms import frame_from_normal, invert, make_transform
 from recon3d_core.mapping.occupancy import build_occupancy_grid, estimate_floor_height_m
-from recon3d_core.scene.options import OccupancyGridOptions
+from recon3d_core.mapping.options import OccupancyGridOptions
 from recon3d_core.types import Mesh, ObjectEstimate, SelfCheck, Shape
 
 UP = np.array([0.0, 0.0, 1.0])
