@@ -73,6 +73,7 @@ class Trial:
     def __init__(self, folder: Path, source: str, player: list[str], node: list[str]) -> None:
         self.folder = folder
         self.latencies_ms: list[float] = []
+        self._published_stamps: set[int] = set()
         self.objects = 0
         self.loops = 0
         self.rss_mb: list[float] = []
@@ -107,7 +108,11 @@ class Trial:
 
     def _take_poses(self, message: PoseArray) -> None:
         self.objects = len(message.poses)
-        self.latencies_ms.append((time.time_ns() - ns_from_time(message.header.stamp)) / 1e6)
+        stamp_ns = ns_from_time(message.header.stamp)
+        # When the stream ends, work put off is published under the last image's stamp, again.
+        if stamp_ns not in self._published_stamps:
+            self._published_stamps.add(stamp_ns)
+            self.latencies_ms.append((time.time_ns() - stamp_ns) / 1e6)
 
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -171,7 +171,9 @@ class Pipeline:
         changed: list[ObjectEstimate] = []
         if objects:
             self._observe(deadline)
-            changed = self._mesh(deadline)
+            late = deadline is not None and time.perf_counter() > deadline
+            # Looking and meshing in one go would keep the next frames waiting for too long.
+            changed = [] if late and detections is not None else self._mesh(deadline)
         self.frames_integrated += integrated
         return SceneUpdate(
             stamp_ns=frame.stamp_ns,
