@@ -205,7 +205,7 @@ def test_a_pause_is_used_for_what_was_put_off(frames):
     with running(**parameters) as graph:
         graph.feed(frames)
         pipeline = graph.node.pipeline
-        graph.wait(lambda: pipeline.stats()['waiting_views'] == 0, what='the pause to be used')
+        graph.wait(lambda: not pipeline.unfinished, what='the pause to be used')
         assert pipeline.scene().objects
 
 
