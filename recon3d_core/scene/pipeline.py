@@ -98,6 +98,7 @@ class Pipeline:
         self._planes: tuple[Plane, ...] = ()
         self._inputs: frozenset[str] = frozenset()
         self._stamp_ns = 0
+        self._put_off = False
         self._detected_stamp_ns: dict[str, int] = {}
         self._up = np.array([0.0, 0.0, 1.0])
         self._up_is_known = False
@@ -171,9 +172,11 @@ class Pipeline:
         changed: list[ObjectEstimate] = []
         if objects:
             self._observe(deadline)
+            # Looking and meshing in one go would keep the next frames waiting for too long; but
+            # not twice in a row, or where every look is late nothing would ever be meshed.
             late = deadline is not None and time.perf_counter() > deadline
-            # Looking and meshing in one go would keep the next frames waiting for too long.
-            changed = [] if late and detections is not None else self._mesh(deadline)
+            self._put_off = late and detections is not None and not self._put_off
+            changed = [] if self._put_off else self._mesh(deadline)
         self.frames_integrated += integrated
         return SceneUpdate(
             stamp_ns=frame.stamp_ns,
