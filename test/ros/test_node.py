@@ -280,6 +280,7 @@ def test_compressed_transports(frames):
     with running(**FAST, **transports) as graph:
         graph.topics(compressed=True)
         graph.feed(frames[:3])
+        assert graph.node.statistics.integrated == 3
 
 
 def test_masks_and_no_depth_make_objects_from_outlines():
