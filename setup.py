@@ -47,6 +47,7 @@ setup(
         'psutil>=5.9',
     ],
     extras_require={
+        'train': ['lightning-fabric>=2.4', 'matplotlib>=3.8', 'tensorboard>=2.16'],
         'viewer': ['viser>=0.2'],
         'onnx': ['onnxruntime>=1.18'],
         'transformers': ['transformers>=4.44'],

@@ -29,6 +29,8 @@ KINDS = (
     'source',
     'sink',
     'pose_source',
+    'model',
+    'dataset',
 )
 
 BUILTINS: dict[str, dict[str, str]] = {
@@ -65,6 +67,8 @@ BUILTINS: dict[str, dict[str, str]] = {
         'static': 'recon3d_ros.pose_sources.static:StaticPoseSource',
         'tf': 'recon3d_ros.pose_sources.tf:TfPoseSource',
     },
+    'model': {},
+    'dataset': {},
 }
 
 

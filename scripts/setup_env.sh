@@ -116,7 +116,7 @@ if [[ ! -x $venv/bin/python || ${options[*]} == *--clear* ]]; then
 fi
 
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
-requirements=(-r requirements/base.txt -r requirements/dev.txt)
+requirements=(-r requirements/base.txt -r requirements/train.txt -r requirements/dev.txt)
 [[ $ros == wheels ]] && requirements+=(-r requirements/ros.txt)
 say 'installing the pinned packages (the first time, this takes some minutes)'
 pip install --progress-bar off -c requirements/constraints.txt "${requirements[@]}" \

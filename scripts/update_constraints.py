@@ -5,7 +5,8 @@ For each version, in an environment of that version:
 
     pip freeze --all > 3.11.txt                         # what is installed and was tested, or
     pip install --dry-run --ignore-installed --report 3.12.json -c 3.11.txt \
-        -r requirements/base.txt -r requirements/dev.txt -r requirements/ros.txt
+        -r requirements/base.txt -r requirements/train.txt -r requirements/dev.txt \
+        -r requirements/ros.txt
 
 and then `scripts/update_constraints.py 3.11=3.11.txt 3.12=3.12.json ...`, the first being the
 version that is developed on.

@@ -1,0 +1,1 @@
+"""Objects with a known shape, for training and evaluation."""

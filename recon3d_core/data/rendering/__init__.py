@@ -1,0 +1,1 @@
+"""Renderers of single objects; all take the same scene and give the same images."""
