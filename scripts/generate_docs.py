@@ -32,7 +32,8 @@ ROS parameter and after `--set` an option has the name below; in a YAML file the
 dots are sections. *Live* options take effect while the node runs, the others when it is configured.
 
 A section with a `plugin` takes the options of the plugin that it names; those of each plugin stand
-further down, and are written after the section's name: `mapper.voxel_size_m`.
+further down, and are written after the section's name: `mapper.voxel_size_m`. Those of a `model` or a
+`dataset` are given where it is made: by `create_model`, `load_dataset` or a recipe for training.
 """
 
 
@@ -50,8 +51,14 @@ class AbsentMessages(MetaPathFinder, Loader):
         return ModuleSpec(name, self, is_package=True) if wanted else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Make the module answer to every name."""
-        module.__getattr__ = lambda name: type(name, (), {})  # type: ignore[method-assign]
+        """Make the module answer to every name of a message."""
+
+        def answer(name: str) -> type:
+            if name.startswith('__'):  # what libraries ask every module for, such as its file
+                raise AttributeError(name)
+            return type(name, (), {})
+
+        module.__getattr__ = answer  # type: ignore[method-assign]
 
 
 def cell(text: str) -> str:
@@ -98,7 +105,7 @@ def plugin_pages(kind: str) -> Iterator[str]:
         if entry.origin != 'built-in':
             continue
         plugin = registry.load(kind, entry.name)
-        needs = ', '.join(sorted(plugin.needs))
+        needs = ', '.join(sorted(getattr(plugin, 'needs', ())))
         yield f'\n### {kind} `{entry.name}`\n'
         summary = (plugin.__doc__ or '').strip().split('\n\n', maxsplit=1)[0]
         yield cell(summary) + (f' Needs {needs}.' if needs else '') + '\n'

@@ -40,7 +40,9 @@ def read_pins(path: Path) -> dict[str, str]:
         metadata = [item['metadata'] for item in json.loads(text)['install']]
         pairs = [(data['name'], data['version']) for data in metadata]
     else:
-        pairs = [tuple(line.split('==', 1)) for line in text.split() if '==' in line]
+        # A comment names what is installed from a checkout.
+        lines = [line for line in text.splitlines() if not line.startswith('#')]
+        pairs = [tuple(line.split('==', 1)) for line in lines if '==' in line]
     # A local version such as +cpu is the machine's choice.
     pins = {canonical(name): version.split('+')[0] for name, version in pairs}
     # The ROS wheels hold packages that no index has: ros-rclpy brings rclpy.

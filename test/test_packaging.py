@@ -159,13 +159,16 @@ def test_pins_cover_what_is_required() -> None:
 
     requirements = ROOT / 'requirements'
     pinned = names((requirements / 'constraints.txt').read_text())
-    for file in ('base.txt', 'ros.txt', 'dev.txt'):
+    for file in ('base.txt', 'ros.txt', 'dev.txt', 'train.txt'):
         assert names((requirements / file).read_text()) <= pinned, file
     required = {
         re.split(r'[<>=]', text)[0].lower()
         for text in ast.literal_eval(keyword_of_setup('install_requires'))
     }
     assert required == names((requirements / 'base.txt').read_text())
+    extras = ast.literal_eval(keyword_of_setup('extras_require'))
+    train = {re.split(r'[<>=]', text)[0].lower() for text in extras['train']}
+    assert train == names((requirements / 'train.txt').read_text())
 
 
 def test_set_up_again_does_nothing_and_is_quick(tmp_path: Path) -> None:
