@@ -1,0 +1,222 @@
+"""What happens between a clean rendering and a photo: backgrounds, occluders, light, blur, noise.
+
+Everything works on batches of tensors on any device, draws from a `torch.Generator` of that
+device, and leaves its input as it was. Random light backgrounds, colour jitter, noise and channel
+permutation follow Pix2Vox (Xie et al. 2019, section 4.2); the rest is what real photos have more.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from recon3d_core.config import option, Options
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+
+class AugmentOptions(Options):
+    """How views are altered while training."""
+
+    backgrounds: bool = option(True, 'Gradients, textures and other objects, not plain colours.')
+    occluders: float = option(0.15, 'Share of views with something before the object.', ge=0, le=1)
+    colors: float = option(0.3, 'Strength of the change of brightness and colours.', ge=0, le=1)
+    permute: bool = option(False, 'Whether the colour channels change places.')
+    blur: float = option(0.3, 'Share of objects whose views are blurred.', ge=0, le=1)
+    noise: float = option(0.03, 'Largest deviation of the noise, of full brightness.', ge=0, le=1)
+    masks: float = option(0.3, 'Share of views whose mask is wrong at its rim.', ge=0, le=1)
+
+
+class Views(NamedTuple):
+    """Images (N, 3, H, W) and masks (N, 1, H, W), float32 in [0, 1]."""
+
+    images: Tensor
+    masks: Tensor
+
+
+def _uniform(generator: Generator, *shape: int, low: float = 0, high: float = 1) -> Tensor:
+    drawn = torch.rand(shape, generator=generator, device=generator.device)
+    return low + (high - low) * drawn
+
+
+def _chosen(generator: Generator, count: int, share: float) -> Tensor:
+    return torch.nonzero(_uniform(generator, count) < share)[:, 0]
+
+
+def plain_backgrounds(count: int, generator: Generator) -> Tensor:
+    """Return colours (count, 3, 1, 1): half of them light greys and pastels, half any."""
+    light = 0.6 + 0.4 * _uniform(generator, count, 1) + 0.1 * _uniform(generator, count, 3)
+    anything = _uniform(generator, count, 3)
+    chosen = torch.where(_uniform(generator, count, 1) < 0.5, light.clamp(max=1), anything)
+    return chosen[..., None, None]
+
+
+def gradients(count: int, size: int, generator: Generator) -> Tensor:
+    """Return smooth changes (count, 3, size, size) between the colours of four corners."""
+    corners = plain_backgrounds(count, generator) + 0.3 * (
+        _uniform(generator, count, 3, 2, 2) - 0.5
+    )
+    return functional.interpolate(
+        corners.clamp(0, 1), size=(size, size), mode='bilinear', align_corners=True
+    )
+
+
+def textures(count: int, size: int, generator: Generator) -> Tensor:
+    """Return noise of three sizes of grain (count, 3, size, size), such as wood, cloth or stone."""
+    image = plain_backgrounds(count, generator).expand(count, 3, size, size).clone()
+    for cells in (4, 12, 40):
+        wide = int(torch.randint(1, 5, (1,), generator=generator, device=generator.device))
+        grain = _uniform(generator, count, 1, cells, max(cells // wide, 2)) - 0.5
+        tint = 0.5 * _uniform(generator, count, 3, 1, 1)
+        image += tint * functional.interpolate(grain, size=(size, size), mode='bilinear')
+    return image.clamp(0, 1)
+
+
+def random_backgrounds(
+    count: int, size: int, generator: Generator, renders: Views | None = None
+) -> Tensor:
+    """Return backgrounds (count, 3, size, size): plain, gradients, textures, other objects.
+
+    Args:
+        count: How many.
+        size: Their edge, pixels.
+        generator: Draws everything.
+        renders: Views of objects (count, ...), each used behind another one; may be None.
+    """
+    images = gradients(count, size, generator)
+    kind = _uniform(generator, count)
+    plain = torch.nonzero(kind < 0.3)[:, 0]
+    images[plain] = plain_backgrounds(len(plain), generator)
+    textured = torch.nonzero(kind > 0.55)[:, 0]
+    images[textured] = textures(len(textured), size, generator)
+    crowded = torch.nonzero(kind > 0.85)[:, 0]
+    if renders is not None and count > 1 and len(crowded):
+        shift = torch.randint(1, count, (1,), generator=generator, device=generator.device)
+        other = Views(*(part[(crowded + shift) % count].flip(-1) for part in renders))
+        images[crowded] += other.masks * (other.images - images[crowded])
+    return images
+
+
+def compose(views: Views, backgrounds: Tensor) -> Tensor:
+    """Return the objects before backgrounds that broadcast to (N, 3, H, W)."""
+    return backgrounds + views.masks * (views.images - backgrounds)
+
+
+def occlude(views: Views, share: float, generator: Generator) -> Views:
+    """Return the views with rectangles and ellipses before some; masks lose what they hide.
+
+    Args:
+        views: Composed images and their masks.
+        share: Of the views that get one.
+        generator: Draws everything.
+    """
+    count, _, height, width = views.images.shape
+    chosen = _chosen(generator, count, share)
+    if not len(chosen):
+        return views
+    n = len(chosen)
+    center = _uniform(generator, n, 2, 1, 1)
+    # From the rim inwards: what stands before an object rarely sits in its middle.
+    center = torch.where(center < 0.5, center * 0.6, 1 - (1 - center) * 0.6)
+    half = _uniform(generator, n, 2, 1, 1, low=0.05, high=0.25)
+    angle = _uniform(generator, n, 1, 1, high=math.pi)
+    device = generator.device
+    x = (torch.arange(width, device=device) + 0.5) / width - center[:, 0]
+    y = (torch.arange(height, device=device)[:, None] + 0.5) / height - center[:, 1]
+    along = (x * angle.cos() + y * angle.sin()) / half[:, 0]
+    across = (y * angle.cos() - x * angle.sin()) / half[:, 1]
+    ellipse = along.square() + across.square() < 1
+    rectangle = (along.abs() < 1) & (across.abs() < 1)
+    covered = torch.where(_uniform(generator, n, 1, 1) < 0.5, ellipse, rectangle)[:, None]
+    images, masks = views.images.clone(), views.masks.clone()
+    paint = gradients(n, width, generator)
+    images[chosen] = torch.where(covered, paint, images[chosen])
+    masks[chosen] = masks[chosen] * ~covered
+    return Views(images, masks)
+
+
+def jitter_colors(images: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Return images (N, 3, H, W) with other brightness, contrast, saturation and white balance."""
+    count = len(images)
+
+    def factor(*shape: int) -> Tensor:
+        return torch.exp2(_uniform(generator, count, *shape, low=-1) * strength)
+
+    gain = factor(1, 1, 1) * (1 + (factor(3, 1, 1) - 1) / 3)
+    grey = images.mean(1, keepdim=True)
+    colored = torch.lerp(grey, images, factor(1, 1, 1))
+    middle = grey.mean((-1, -2), keepdim=True)
+    return (torch.lerp(middle, colored, factor(1, 1, 1)) * gain).clamp(0, 1)
+
+
+def permute_channels(images: Tensor, generator: Generator) -> Tensor:
+    """Return images (N, 3, H, W) whose channels changed places, in each in another way."""
+    order = _uniform(generator, len(images), 3).argsort(1)
+    return torch.gather(images, 1, order[..., None, None].expand_as(images))
+
+
+def blur(images: Tensor, share: float, generator: Generator) -> Tensor:
+    """Return images (N, 3, H, W) of which a share lost sharpness: focus, motion, low resolution."""
+    chosen = _chosen(generator, len(images), share)
+    if not len(chosen):
+        return images
+    blurred = images.clone()
+    for k in chosen.tolist():
+        sigma_x, sigma_y = _uniform(generator, 2, low=0.3, high=1.6).tolist()
+        offsets = torch.arange(-3.0, 4.0, device=images.device)
+        row = torch.exp(-0.5 * (offsets / sigma_x) ** 2)
+        column = torch.exp(-0.5 * (offsets / sigma_y) ** 2)
+        padded = functional.pad(images[k, :, None], (3, 3, 3, 3), mode='replicate')
+        wide = functional.conv2d(padded, (row / row.sum())[None, None, None])
+        blurred[k] = functional.conv2d(wide, (column / column.sum())[None, None, :, None])[:, 0]
+    return blurred
+
+
+def add_noise(images: Tensor, largest: float, generator: Generator) -> Tensor:
+    """Return images (N, 3, H, W) with Gaussian noise of a deviation up to `largest` each."""
+    sigma = _uniform(generator, len(images), 1, 1, 1, high=largest)
+    noise = torch.randn(images.shape, generator=generator, device=images.device)
+    return (images + sigma * noise).clamp(0, 1)
+
+
+def spoil_masks(masks: Tensor, share: float, generator: Generator) -> Tensor:
+    """Return masks (N, 1, H, W) of which a share grew, shrank or lost a piece, as detectors' do."""
+    chosen = _chosen(generator, len(masks), share)
+    spoilt = masks.clone()
+    for k in chosen.tolist():
+        kind, radius = torch.randint(
+            1, 4, (2,), generator=generator, device=generator.device
+        ).tolist()
+        mask = masks[k]
+        if kind == 1:
+            spoilt[k] = functional.max_pool2d(mask, 2 * radius + 1, 1, radius)
+        elif kind == 2:
+            eroded = -functional.max_pool2d(-mask, 2 * radius - 1, 1, radius - 1)
+            spoilt[k] = eroded if eroded.any() else mask
+        else:
+            spoilt[k] = occlude(
+                Views(mask.expand(1, 3, -1, -1), mask[None]), 1.0, generator
+            ).masks[0]
+    return spoilt
+
+
+def alter(views: Views, options: AugmentOptions, generator: Generator) -> Views:
+    """Return what cameras might have made of clean renderings.
+
+    Args:
+        views: Images of the objects alone and their coverage.
+        options: How much of everything.
+        generator: Draws everything; on the views' device.
+    """
+    count, _, size, _ = views.images.shape
+    if options.backgrounds:
+        backgrounds = random_backgrounds(count, size, generator, views)
+    else:
+        backgrounds = plain_backgrounds(count, generator)
+    views = occlude(Views(compose(views, backgrounds), views.masks), options.occluders, generator)
+    images = jitter_colors(views.images, options.colors, generator)
+    if options.permute:
+        images = permute_channels(images, generator)
+    images = add_noise(blur(images, options.blur, generator), options.noise, generator)
+    return Views(images, spoil_masks(views.masks, options.masks, generator))
