@@ -71,7 +71,17 @@ class ObjectState:
     revision: int = 0
 
     def restart(self) -> None:
-        """Forget the shape, because the views showed more than this object."""
+        """Forget shape and estimate, because the views showed more than this object."""
+        self._begin_again(self.reconstructor)
+        self.estimate = None
+
+    def take(self, reconstructor: Reconstructor) -> None:
+        """Begin again with another reconstructor; the last estimate stays until there is a new."""
+        if reconstructor is not self.reconstructor:
+            self._begin_again(reconstructor)
+
+    def _begin_again(self, reconstructor: Reconstructor) -> None:
+        self.reconstructor = reconstructor
         self.state = None
         self.waiting.clear()
         self.kept = KeptViews()
@@ -201,11 +211,11 @@ class ObjectState:
 class ObjectBook:
     """All objects by id, and the work that is due for them."""
 
-    def __init__(self, choose: Callable[[], Reconstructor]) -> None:
+    def __init__(self, choose: Callable[[ObjectState | None], Reconstructor]) -> None:
         """Start empty.
 
         Args:
-            choose: Returns the reconstructor for a new object.
+            choose: Returns the reconstructor for an object, new (None) or known.
         """
         self._choose = choose
         self.states: dict[int, ObjectState] = {}
@@ -214,9 +224,11 @@ class ObjectBook:
         """Return the state of a track, a new one where it has none yet."""
         state = self.states.get(track_id)
         if state is None:
-            state = ObjectState(track_id, self._choose(), stamp_ns, stamp_ns)
+            state = ObjectState(track_id, self._choose(None), stamp_ns, stamp_ns)
             state.label, state.support = detection.label, detection.support
             self.states[track_id] = state
+        else:
+            state.take(self._choose(state))
         return state
 
     def estimates(self) -> Mapping[int, ObjectEstimate]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 import logging
 from pathlib import Path
@@ -10,33 +10,27 @@ import time
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from recon3d_core import config as configuration
 from recon3d_core import registry
-from recon3d_core.errors import ConfigError, FrameError, Recon3DError
-from recon3d_core.interfaces import Reconstructor, TrackUpdate
+from recon3d_core.errors import ConfigError, FrameError
+from recon3d_core.interfaces import Reconstructor
 from recon3d_core.mapping.occupancy import build_occupancy_grid
 from recon3d_core.scene.devices import resolve_device
-from recon3d_core.scene.objects import ObjectBook, ObjectState
+from recon3d_core.scene.objects import ObjectState
 from recon3d_core.scene.options import load_config, PipelineConfig
 from recon3d_core.scene.output import write_output
 from recon3d_core.scene.timings import Timings
-from recon3d_core.scene.views import cut_view, sharpness
+from recon3d_core.scene.work import AT_ONCE_HZ, ObjectWork
 from recon3d_core.types import (
-    Detection,
     Detections,
     Frame,
     ObjectEstimate,
     Plane,
     Scene,
     SceneUpdate,
-    View,
 )
 
 logger = logging.getLogger(__name__)
-
-_AT_ONCE_HZ = 1e12
-_MAX_JOBS = 64  # views that wait for their turn when there is a time budget
 
 
 class Pipeline:
@@ -49,7 +43,6 @@ class Pipeline:
         device: Where it computes, `cpu` or `cuda:N`.
         fallback: What is used instead of what was configured and why, or None.
         dropped: Frames that were refused, by reason.
-        best_frame: The frame that shows most objects, for previews; or None.
     """
 
     def __init__(self, config: PipelineConfig | None = None) -> None:
@@ -93,8 +86,9 @@ class Pipeline:
         return chain
 
     def _begin(self) -> None:
-        self._objects = ObjectBook(self._choose_reconstructor)
-        self._jobs: deque[tuple[int, View]] = deque(maxlen=_MAX_JOBS)
+        self._objects = ObjectWork(
+            self.config, self.tracker, self.mesher, self._choose_reconstructor, self.timings
+        )
         self._planes: tuple[Plane, ...] = ()
         self._inputs: frozenset[str] = frozenset()
         self._stamp_ns = 0
@@ -102,8 +96,6 @@ class Pipeline:
         self._detected_stamp_ns: dict[str, int] = {}
         self._up = np.array([0.0, 0.0, 1.0])
         self._up_is_known = False
-        self._best_frame_value = (0, -1.0)
-        self.best_frame: Frame | None = None
         self.dropped: Counter[str] = Counter()
         self.frames_read = 0
         self.frames_integrated = 0
@@ -168,15 +160,15 @@ class Pipeline:
         removed: list[int] = []
         detections = self._detect(frame) if objects else None
         if detections is not None:
-            removed = self._track(frame, detections)
+            removed = self._objects.track(frame, detections)
         changed: list[ObjectEstimate] = []
         if objects:
-            self._observe(deadline)
+            self._objects.observe(deadline, self._up)
             # Looking and meshing in one go would keep the next frames waiting for too long; but
             # not twice in a row, or where every look is late nothing would ever be meshed.
             late = deadline is not None and time.perf_counter() > deadline
             self._put_off = late and detections is not None and not self._put_off
-            changed = [] if self._put_off else self._mesh(deadline)
+            changed = [] if self._put_off else self._mesh(deadline, self.config.mesh.rate_hz)
         self.frames_integrated += integrated
         return SceneUpdate(
             stamp_ns=frame.stamp_ns,
@@ -196,15 +188,21 @@ class Pipeline:
             budget_ms: Time for it, of which one step may take more; 0 = all of the work.
         """
         deadline = self._deadline(budget_ms)
-        self._observe(deadline)
-        return self._mesh(deadline, everything=True)
+        self._objects.observe(deadline, self._up)
+        return self._mesh(deadline, AT_ONCE_HZ)
 
     @property
     def unfinished(self) -> bool:
         """Whether `flush` would find something to do."""
-        return bool(self._jobs) or bool(
-            self._objects.due(self._stamp_ns, _AT_ONCE_HZ, self.config.objects.min_views)
-        )
+        return self._objects.is_unfinished(self._stamp_ns)
+
+    @property
+    def best_frame(self) -> Frame | None:
+        """The frame that shows most objects, for previews; or None."""
+        return self._objects.best_frame
+
+    def _mesh(self, deadline: float | None, rate_hz: float) -> list[ObjectEstimate]:
+        return self._objects.mesh(self._stamp_ns, rate_hz, deadline, self._up)
 
     def _deadline(self, budget_ms: float) -> float | None:
         return time.perf_counter() + 1e-3 * budget_ms if budget_ms > 0 else None
@@ -228,13 +226,16 @@ class Pipeline:
             return None
         missing = self.detector.needs - frame.inputs
         if missing:
-            self._note(f'detector {self.detector.name} waits for {", ".join(sorted(missing))}')
+            absent = ', '.join(sorted(missing))
+            self._note(
+                f'no new objects: detector {self.detector.name} waits for {absent}; '
+                'those known stay as they are'
+            )
             return None
         self._detected_stamp_ns[frame.camera_name] = frame.stamp_ns
         with self.timings.stage('detect'):
             detections: Detections = self.detector.detect(frame)
-        if self.fallback and self.fallback.startswith('detector'):
-            self._note(None)
+        self._note_end('no new objects')
         if detections.planes:
             self._planes = detections.planes
             if not self._up_is_known:
@@ -254,107 +255,29 @@ class Pipeline:
             self.fallback = note
             logger.warning('%s', note or 'all inputs are back')
 
-    def _choose_reconstructor(self) -> Reconstructor:
-        """Return the first reconstructor of the chain whose inputs are there."""
-        present = self._inputs | {'mask'}
-        chosen = next((r for r in self.reconstructors if r.needs <= present), None)
-        first = self.reconstructors[0]
-        if chosen is None:
-            chosen = first
-        if chosen is not first:
-            missing = ', '.join(sorted(first.needs - present))
-            self._note(f'reconstructor {chosen.name} instead of {first.name}: no {missing}')
-        elif self.fallback and self.fallback.startswith('reconstructor'):
+    def _note_end(self, beginning: str) -> None:
+        """Forget the note that begins so."""
+        if self.fallback and self.fallback.startswith(beginning):
             self._note(None)
+
+    def _choose_reconstructor(self, known: ObjectState | None) -> Reconstructor:
+        """Return the first reconstructor of the chain whose inputs are there.
+
+        A known object keeps what it has while an input is missing, and takes what is earlier in
+        the chain when it is back: with depth, an object of outlines becomes a measured one.
+        """
+        present = self._inputs | {'mask'}
+        chain = self.reconstructors if known is None else self._up_to(known.reconstructor)
+        chosen = next((r for r in chain if r.needs <= present), chain[0 if known is None else -1])
+        if known is None and chosen is not chain[0]:
+            missing = ', '.join(sorted(chain[0].needs - present))
+            self._note(f'reconstructor {chosen.name} instead of {chain[0].name}: no {missing}')
+        elif self.reconstructors[0].needs <= present:
+            self._note_end('reconstructor')
         return chosen
 
-    def _track(self, frame: Frame, detections: Detections) -> list[int]:
-        """Associate detections, queue their views, and return the ids that are gone."""
-        with self.timings.stage('track'):
-            tracks: TrackUpdate = self.tracker.associate(frame, detections)
-            removed = self._end_objects(tracks)
-            occupied = _all_masks(detections)
-            for track_id, detection in tracks.matches:
-                if track_id not in tracks.points_world_m:
-                    continue
-                state = self._objects.get(track_id, detection, frame.stamp_ns)
-                self._jobs.append((track_id, self._view(frame, detection, state, occupied)))
-            self._keep_best_frame(frame, tracks)
-            for track_id, state in self._objects.states.items():
-                state.confirmed = track_id in tracks.confirmed
-                state.points_world_m = tracks.points_world_m[track_id]
-                state.support = tracks.supports[track_id]
-                state.label = tracks.labels[track_id]
-                state.score = tracks.scores[track_id]
-        return removed
-
-    def _keep_best_frame(self, frame: Frame, tracks: TrackUpdate) -> None:
-        """Keep the frame that shows most objects, the sharpest of those."""
-        count = sum(i in tracks.confirmed and not d.truncated for i, d in tracks.matches)
-        if count < self._best_frame_value[0]:
-            return
-        value = (count, sharpness(frame.rgb))
-        if value > self._best_frame_value:
-            self._best_frame_value, self.best_frame = value, frame
-
-    def _view(
-        self,
-        frame: Frame,
-        detection: Detection,
-        state: ObjectState,
-        occupied: NDArray[np.bool_] | None,
-    ) -> View:
-        others = None if occupied is None else occupied & ~detection.mask
-        grid = getattr(state.state, 'grid', None)
-        return cut_view(frame, detection, others, grid)
-
-    def _end_objects(self, tracks: TrackUpdate) -> list[int]:
-        """Drop the objects of tracks that ended; return those that had been published."""
-        removed = []
-        for track_id in tracks.removed:
-            state = self._objects.states.pop(track_id, None)
-            if state is not None and state.estimate is not None:
-                removed.append(track_id)
-        for track_id in tracks.restarted:
-            if track_id in self._objects.states:
-                self._objects.states[track_id].restart()
-        void = {*tracks.removed, *tracks.restarted}
-        self._jobs = deque((job for job in self._jobs if job[0] not in void), _MAX_JOBS)
-        return removed
-
-    def _observe(self, deadline: float | None) -> None:
-        """Fuse waiting views, at least one, until the deadline."""
-        with self.timings.stage('observe'):
-            while self._jobs:
-                track_id, view = self._jobs.popleft()
-                state = self._objects.states.get(track_id)
-                if state is not None:
-                    options = self.config
-                    fused = state.observe(view, options.objects, options.alignment, self._up)
-                    for kept in fused:
-                        state.kept.offer(kept, _center(state, kept), options.self_check.views)
-                if deadline is not None and time.perf_counter() > deadline:
-                    break
-
-    def _mesh(self, deadline: float | None, *, everything: bool = False) -> list[ObjectEstimate]:
-        """Mesh the objects that are due, at least one, until the deadline."""
-        rate_hz = _AT_ONCE_HZ if everything else self.config.mesh.rate_hz
-        due = self._objects.due(self._stamp_ns, rate_hz, self.config.objects.min_views)
-        changed = []
-        for state in due:
-            with self.timings.stage('mesh'):
-                try:
-                    estimate = state.make_estimate(self.mesher, self.config.self_check, self._up)
-                except (Recon3DError, ValueError) as error:
-                    logger.warning('object %d keeps its last mesh: %s', state.id, error)
-                    estimate = None
-            state.meshed_stamp_ns, state.dirty = self._stamp_ns, False
-            if estimate is not None:
-                state.estimate = estimate
-                changed.append(estimate)
-            if deadline is not None and time.perf_counter() > deadline:
-                break
-        return changed
+    def _up_to(self, reconstructor: Reconstructor) -> list[Reconstructor]:
+        return self.reconstructors[: self.reconstructors.index(reconstructor) + 1]
 
     def scene(
         self, *, mesh: bool = False, cloud: bool = False, occupancy_grid: bool = False
@@ -384,13 +307,12 @@ class Pipeline:
 
     def stats(self) -> dict[str, float]:
         """Return numbers for diagnostics."""
-        states = self._objects.states.values()
         return {
             'frames_read': self.frames_read,
             'frames_integrated': self.frames_integrated,
-            'tracks': len(states),
+            'tracks': self._objects.tracks,
             'objects': len(self._objects.estimates()),
-            'waiting_views': len(self._jobs),
+            'waiting_views': self._objects.waiting_views,
             **{f'mapper.{name}': value for name, value in self.mapper.stats().items()},
         }
 
@@ -411,22 +333,3 @@ class Pipeline:
         }
         scene = self.scene(mesh=True, cloud=True)
         return write_output(directory, scene, frames, self.timings, self.device, self.best_frame)
-
-
-def _all_masks(detections: Detections) -> NDArray[np.bool_] | None:
-    """Return the pixels of all objects of a frame, or None where there are none."""
-    if not detections.items:
-        return None
-    occupied = np.zeros_like(detections.items[0].mask)
-    for detection in detections.items:
-        occupied |= detection.mask
-    return occupied
-
-
-def _center(state: ObjectState, view: View) -> NDArray[np.floating]:
-    """Return about where an object is: its points' mean, or a metre in front of the camera."""
-    if len(state.points_world_m):
-        center: NDArray[np.floating] = state.points_world_m.mean(0)
-        return center
-    forward: NDArray[np.floating] = view.frame.pose[:3, 3] + view.frame.pose[:3, 2]
-    return forward

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import enum
 
 import numpy as np
@@ -10,6 +11,9 @@ from recon3d_core.types import Frame
 from scipy.spatial import cKDTree
 
 _SAMPLE = 300  # points asked per comparison
+_MARGIN_PX = 8  # near the border, detectors do not find things
+_GUESS_M = 1.0  # how far away something is of which all rays are parallel
+_GUESS_WEIGHT = 1e-4  # counts only where the rays tell less: below a baseline of about a degree
 
 
 class Surface:
@@ -63,6 +67,46 @@ class Surface:
         return float(np.isfinite(distance).mean())
 
 
+class Place:
+    """Where something is that only masks show: the point nearest to the rays through them.
+
+    Only sums are kept. While the camera stands still, the rays are parallel, and any point along
+    them is as good: it lies at the same pixel.
+    """
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._matrix = np.zeros((3, 3))
+        self._vector = np.zeros(3)
+
+    def add(self, frame: Frame, box_xyxy: tuple[int, int, int, int]) -> None:
+        """Take in the ray through the middle of a mask's box; a frame without pose says nothing."""
+        if frame.T_world_camera is None:
+            return
+        x0, y0, x1, y1 = box_xyxy
+        middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
+        ray = frame.T_world_camera[:3, :3] @ frame.camera.unproject(middle, np.float64(1.0))
+        ray /= np.linalg.norm(ray)
+        origin = frame.T_world_camera[:3, 3]
+        across = np.eye(3) - np.outer(ray, ray)
+        guess = origin + _GUESS_M * ray
+        self._matrix += across + _GUESS_WEIGHT * np.eye(3)
+        self._vector += across @ origin + _GUESS_WEIGHT * guess
+
+    def pixel(self, frame: Frame) -> tuple[int, int] | None:
+        """Return column and row where it lies in a frame; None where that is not in view."""
+        if frame.T_world_camera is None or not self._matrix.any():
+            return None
+        point = np.linalg.solve(self._matrix, self._vector)
+        local = (point - frame.T_world_camera[:3, 3]) @ frame.T_world_camera[:3, :3]
+        if local[2] < 0.05:
+            return None
+        x, y = np.rint(frame.camera.project(local)).astype(int).tolist()
+        width, height = frame.camera.width, frame.camera.height
+        inside = _MARGIN_PX <= x < width - _MARGIN_PX and _MARGIN_PX <= y < height - _MARGIN_PX
+        return (x, y) if inside else None
+
+
 class Look(enum.Enum):
     """What a frame shows at the place of a surface."""
 
@@ -89,8 +133,8 @@ def look_at(frame: Frame, surface: Surface, slack_m: float = 0.03) -> Look:
     local = local[local[:, 2] > 0.1]
     pixels = np.rint(frame.camera.project(local)).astype(int)
     height, width = frame.depth_m.shape
-    margin = 8  # near the border, detectors do not find things
-    inside = (pixels >= margin).all(1) & (pixels < (width - margin, height - margin)).all(1)
+    end = (width - _MARGIN_PX, height - _MARGIN_PX)
+    inside = (pixels >= _MARGIN_PX).all(1) & (pixels < end).all(1)
     pixels, expected = pixels[inside], local[inside, 2]
     measured = frame.depth_m[pixels[:, 1], pixels[:, 0]]
     slack = slack_m * np.maximum(1.0, expected**2 / 2)
@@ -99,6 +143,24 @@ def look_at(frame: Frame, surface: Surface, slack_m: float = 0.03) -> Look:
         return Look.HIDDEN
     through = known & (measured > expected + slack)
     return Look.THROUGH if through.sum() > 0.7 * known.sum() else Look.SURFACE
+
+
+def look_for_mask(frame: Frame, place: Place, masks: Sequence[NDArray[np.bool_]]) -> Look:
+    """Look at the place of something without depth that no mask of a frame belongs to.
+
+    Args:
+        frame: The frame.
+        place: Where it should be.
+        masks: (H, W) masks of the other things in the frame.
+
+    Returns:
+        SURFACE where its place is in view, which without depth is no proof that it is gone;
+        HIDDEN where it is not, or lies in another thing's mask, which may stand before it.
+    """
+    pixel = place.pixel(frame)
+    if pixel is None or any(mask[pixel[1], pixel[0]] for mask in masks):
+        return Look.HIDDEN
+    return Look.SURFACE
 
 
 def extent_m(points: NDArray[np.float32]) -> float:

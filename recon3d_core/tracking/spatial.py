@@ -6,107 +6,18 @@ when the camera sees through the place where it was, or when most looks at it fo
 
 from __future__ import annotations
 
-from collections import Counter, deque
-import dataclasses
+from collections import Counter
 
 import numpy as np
-from recon3d_core.config import option, PluginConfig
+from recon3d_core.config import PluginConfig
 from recon3d_core.interfaces import Tracker, TrackUpdate
-from recon3d_core.tracking.evidence import extent_m, Look, look_at, Surface
-from recon3d_core.types import Detection, Detections, Frame, Plane
+from recon3d_core.tracking.evidence import extent_m, Look, look_at, look_for_mask, Surface
+from recon3d_core.tracking.track import SpatialConfig, Track
+from recon3d_core.types import Detection, Detections, Frame
 from scipy.optimize import linear_sum_assignment
 
 _SETTLED = 3  # hits after which a track's extent is trusted
-_ALL_KNOWN = 0.97  # overlap from which a detection's surface adds nothing
 _STRANGE = 5  # strange detections in a row that are believed after all
-
-
-class SpatialConfig(PluginConfig):
-    """Options of `spatial`."""
-
-    radius_m: float = option(
-        0.025,
-        'Points closer than this count as the same surface.',
-        unit='m',
-        ge=0.002,
-        le=1.0,
-        live=True,
-    )
-    min_overlap: float = option(
-        0.25, 'Least overlap of a detection with a track to match it.', ge=0.01, le=1.0, live=True
-    )
-    hits_to_confirm: int = option(
-        3, 'Matches after which a track is an object.', ge=1, le=100, live=True
-    )
-    misses_to_remove: int = option(
-        5,
-        'Looks in a row that see through an object, after which it is gone.',
-        ge=1,
-        le=1000,
-        live=True,
-    )
-    looks_to_merge: int = option(
-        6,
-        'Detections in a row that cover two tracks, after which they are one object.',
-        ge=2,
-        le=1000,
-        live=True,
-    )
-    min_hit_ratio: float = option(
-        0.4,
-        'A track found in a smaller part of the looks at it is removed.',
-        ge=0.0,
-        le=1.0,
-        live=True,
-    )
-    max_tracks: int = option(
-        100,
-        'Most tracks; a tentative one gives way, or else the object not seen for longest.',
-        ge=1,
-        le=10000,
-    )
-    max_points: int = option(2000, 'Most surface points kept of a track.', ge=50, le=100000)
-
-
-@dataclasses.dataclass
-class _Track:
-    """One track; `surface` is all it was seen to cover."""
-
-    id: int
-    surface: Surface
-    support: Plane | None
-    first_stamp_ns: int
-    instance: int | None = None
-    parent: int | None = None
-    labels: Counter[str] = dataclasses.field(default_factory=Counter)
-    score: float = 0.0
-    hits: int = 0
-    absent: int = 0
-    undetected: int = 0
-    undetected_in_row: int = 0
-    strange_in_row: int = 0
-    matched_stamp_ns: int = 0
-    confirmed: bool = False
-    extents_m: deque[float] = dataclasses.field(default_factory=lambda: deque(maxlen=9))
-
-    def hit(self, detection: Detection, config: SpatialConfig, known: float = 0.0) -> None:
-        """Take a detection in, of whose surface a part is known already."""
-        self.hits += 1
-        self.absent = self.undetected_in_row = 0
-        self.labels[detection.label] += 1
-        weight = 1.0 / min(self.hits, 10)
-        self.score += weight * (detection.score - self.score)
-        if detection.support is not None and (self.support is None or not detection.truncated):
-            self.support = detection.support
-        if detection.points_world_m is not None and len(detection.points_world_m):
-            self.extents_m.append(extent_m(detection.points_world_m))
-            if known < _ALL_KNOWN:
-                self.surface.add(detection.points_world_m, config.max_points)
-
-    @property
-    def hit_ratio(self) -> float:
-        """Part of the looks that found it."""
-        return self.hits / (self.hits + self.undetected)
 
 
 class SpatialTracker(Tracker):
@@ -119,7 +30,7 @@ class SpatialTracker(Tracker):
         """Make a tracker without tracks."""
         super().__init__(config, device)
         self._next_id = 1
-        self._tracks: dict[int, _Track] = {}
+        self._tracks: dict[int, Track] = {}
         self._covered: Counter[tuple[int, int]] = Counter()
 
     def reset(self) -> None:
@@ -137,7 +48,7 @@ class SpatialTracker(Tracker):
         seen_together = set(matched.values())
         for index, track_id in matched.items():
             self._tracks[track_id].matched_stamp_ns = frame.stamp_ns
-            self._take(self._tracks[track_id], items[index], forward[index], update)
+            self._take(frame, self._tracks[track_id], items[index], forward[index], update)
         self._covered = Counter(
             {
                 pair: count
@@ -146,7 +57,7 @@ class SpatialTracker(Tracker):
             }
         )
         touched = seen_together | {i for ids in ambiguous.values() for i in ids}
-        self._note_misses(frame, touched)
+        self._note_misses(frame, items, touched)
         for index, detection in enumerate(items):
             if index not in matched and index not in ambiguous:
                 self._birth(frame, detection, forward[index], seen_together, update)
@@ -158,7 +69,8 @@ class SpatialTracker(Tracker):
 
     def _take(
         self,
-        track: _Track,
+        frame: Frame,
+        track: Track,
         detection: Detection,
         forward: dict[int, float],
         update: TrackUpdate,
@@ -176,10 +88,10 @@ class SpatialTracker(Tracker):
         if track.strange_in_row:
             track.extents_m.clear()
         track.strange_in_row = 0
-        track.hit(detection, self.config, forward.get(track.id, 0.0))
+        track.hit(frame, detection, self.config, forward.get(track.id, 0.0))
         update.matches.append((track.id, detection))
 
-    def _is_strange(self, track: _Track, detection: Detection, forward: dict[int, float]) -> bool:
+    def _is_strange(self, track: Track, detection: Detection, forward: dict[int, float]) -> bool:
         """Return whether a detection is much more than what its track was so far."""
         if forward.get(track.id, 1.0) < 0.5:
             return True
@@ -263,12 +175,15 @@ class SpatialTracker(Tracker):
                 matched[rows[r]] = ids[c]
         return matched
 
-    def _note_misses(self, frame: Frame, touched: set[int]) -> None:
-        """Look, in the depth image, at the places of tracks that were not found."""
+    def _note_misses(self, frame: Frame, items: list[Detection], touched: set[int]) -> None:
+        """Look, in the depth image or among the masks, at the places of tracks not found."""
         for track in self._tracks.values():
             if track.id in touched:
                 continue
-            look = look_at(frame, track.surface)
+            if len(track.surface.points):
+                look = look_at(frame, track.surface)
+            else:
+                look = look_for_mask(frame, track.place, [item.mask for item in items])
             if look is Look.THROUGH:
                 track.absent += 1
             elif look is Look.SURFACE:
@@ -294,7 +209,7 @@ class SpatialTracker(Tracker):
         if len(self._tracks) >= self.config.max_tracks and not self._make_room(frame, update):
             return
         empty = np.zeros((0, 3), np.float32)
-        track = _Track(
+        track = Track(
             self._next_id,
             Surface(empty if points is None else points, self.config.max_points),
             detection.support,
@@ -305,7 +220,7 @@ class SpatialTracker(Tracker):
         )
         self._next_id += 1
         self._tracks[track.id] = track
-        track.hit(detection, self.config)
+        track.hit(frame, detection, self.config)
         update.matches.append((track.id, detection))
 
     def _make_room(self, frame: Frame, update: TrackUpdate) -> bool:
@@ -356,12 +271,7 @@ class SpatialTracker(Tracker):
     def _end(self, update: TrackUpdate) -> None:
         """Remove tracks whose object is gone, or never was one."""
         for track in list(self._tracks.values()):
-            if track.confirmed:
-                gone = track.absent >= self.config.misses_to_remove
-                gone |= track.undetected > 3 and track.hit_ratio < self.config.min_hit_ratio
-            else:
-                gone = track.absent >= 2 or track.undetected_in_row >= 3
-            if gone:
+            if track.is_over(self.config):
                 del self._tracks[track.id]
                 update.removed.append(track.id)
         alive = self._tracks.keys()

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from recon3d_core import load_source, Pipeline
 from recon3d_core.errors import ConfigError, FrameError
+from recon3d_core.interfaces import TrackUpdate
 from recon3d_core.meshing.checks import is_finite, is_watertight, volume_m3
 from recon3d_core.metrics.scene import match_objects
 from recon3d_core.scene.options import load_config, PipelineConfig
-from recon3d_core.types import Frame, SceneUpdate
+from recon3d_core.tracking.spatial import SpatialTracker
+from recon3d_core.types import Detections, Frame, SceneUpdate
 import trimesh
 
 SMALL = {'mapper': {'voxel_size_m': 0.03}, 'device': 'cpu'}
@@ -143,7 +145,8 @@ def test_depth_that_drops_out_loses_nothing(frames: list[Frame]) -> None:
     assert before
     for frame in frames[9:13]:
         update = pipeline.update(dataclasses.replace(frame, depth_m=None))
-    assert 'depth' in (pipeline.fallback or '')
+    assert 'no new objects' in (pipeline.fallback or '')
+    assert 'waits for depth' in (pipeline.fallback or '')
     assert update.notes == (pipeline.fallback,)
     assert pipeline.scene().objects.keys() >= before.keys()
     for frame in frames[13:]:
@@ -164,6 +167,53 @@ def test_masks_without_depth_fall_back_to_the_hull() -> None:
     assert len(objects) >= 3
     assert all(is_watertight(estimate.mesh) for estimate in objects.values())
     assert {estimate.label for estimate in objects.values()} & {'mug', 'box', 'can', 'bowl'}
+
+
+def test_when_depth_comes_back_outlines_become_measured_objects() -> None:
+    pipeline = Pipeline.from_config(
+        'tabletop_rgbd', {**SMALL, 'detector': {'plugin': 'frame_masks', 'rate_hz': 15.0}}
+    )
+    frames = _frames(count=14, masks=True)
+    for frame in frames[:8]:
+        pipeline.update(dataclasses.replace(frame, depth_m=None))
+    pipeline.flush()
+    outlined = pipeline.scene().objects
+    assert outlined
+    for frame in frames[8:]:
+        pipeline.update(frame)
+    assert pipeline.fallback is None
+    pipeline.flush()
+    measured = pipeline.scene().objects
+    assert measured.keys() >= outlined.keys()
+    for key, before in outlined.items():
+        assert measured[key].revision > before.revision
+        assert measured[key].shape.sdf_m is not None, 'which only depth gives'
+
+
+def test_an_object_that_turns_out_to_be_two_is_taken_back() -> None:
+    class Restarting(SpatialTracker):
+        restarts = False
+
+        def associate(self, frame: Frame, detections: Detections) -> TrackUpdate:
+            update = super().associate(frame, detections)
+            update.restarted += update.confirmed[:1] if self.restarts else []
+            return update
+
+    pipeline = Pipeline.from_config('tabletop_rgbd', SMALL)
+    pipeline.tracker = Restarting()
+    pipeline.reset()
+    frames = _frames(count=10)
+    for frame in frames[:9]:
+        pipeline.update(frame)
+    pipeline.flush()
+    first, *_ = before = pipeline.scene().objects
+    pipeline.tracker.restarts = True
+    update = pipeline.update(frames[9])
+    assert update.detections is not None
+    assert update.removed == (first,)
+    after = pipeline.scene().objects.keys()
+    assert first not in after
+    assert after >= before.keys() - {first}
 
 
 def test_a_time_budget_delays_work_but_loses_none(frames: list[Frame]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 from recon3d_core.geometry.cameras import Camera
-from recon3d_core.geometry.transforms import look_at
-from recon3d_core.tracking.evidence import Look, Surface, thinned
+from recon3d_core.geometry.transforms import apply, invert, look_at
+from recon3d_core.tracking.evidence import Look, Place, Surface, thinned
 from recon3d_core.tracking.evidence import look_at as look_for
 from recon3d_core.tracking.spatial import SpatialConfig, SpatialTracker
 from recon3d_core.types import Detection, Detections, Frame
@@ -221,3 +224,77 @@ def test_look(empty_m: float, expected: Look) -> None:
     surface = Surface(_blob(0), 500)
     assert look_for(_frame(0, empty_m=empty_m), surface) is expected
     assert look_for(_frame(0, _blob(0)), surface) is Look.SURFACE
+
+
+def _outline(instance: int, x: int = 50, y: int = 50) -> Detection:
+    """Return a detection without depth."""
+    mask = np.zeros((120, 160), bool)
+    mask[y : y + 10, x : x + 10] = True
+    return Detection(mask, (x, y, x + 9, y + 9), instance=instance)
+
+
+def _rgb_frame(step: int, pose: np.ndarray = T_WORLD_CAMERA) -> Frame:
+    return Frame(int(step * 2e8), CAMERA, masks={}, T_world_camera=pose)
+
+
+def _outlined_for(steps: int, **options: Any) -> SpatialTracker:
+    tracker = SpatialTracker(SpatialConfig(maskless_to_remove=6, **options))
+    for step in range(steps):
+        tracker.associate(_rgb_frame(step), Detections((_outline(7), _outline(9, 100, 60))))
+    return tracker
+
+
+def test_an_object_of_outlines_ends_when_its_place_shows_none() -> None:
+    tracker = _outlined_for(10)
+    updates = [
+        tracker.associate(_rgb_frame(10 + step), Detections((_outline(9, 100, 60),)))
+        for step in range(8)
+    ]
+    assert [update.removed for update in updates] == [[]] * 5 + [[1]] + [[]] * 2
+    assert updates[-1].confirmed == [2]
+
+
+def test_an_object_of_outlines_stays_while_its_place_is_out_of_view() -> None:
+    tracker = _outlined_for(10)
+    away = look_at((0, -1.0, 0.6), (0, -3.0, 0))
+    for step in range(20):
+        update = tracker.associate(_rgb_frame(10 + step, away), Detections())
+    assert update.confirmed == [1, 2]
+
+
+def test_an_object_of_outlines_stays_behind_the_outline_of_another() -> None:
+    tracker = _outlined_for(10)
+    cover = dataclasses.replace(_outline(9), mask=np.ones((120, 160), bool))
+    for step in range(20):
+        update = tracker.associate(_rgb_frame(10 + step), Detections((cover,)))
+    assert update.confirmed == [1, 2]
+
+
+def test_an_outline_that_flickers_by_is_never_an_object() -> None:
+    tracker = _outlined_for(1)
+    for step in range(3):
+        update = tracker.associate(_rgb_frame(1 + step), Detections())
+    assert sorted(update.removed) == [1, 2]
+
+
+@given(
+    st.lists(st.floats(-0.6, 0.6), min_size=1, max_size=6),
+    st.tuples(*[st.floats(-0.15, 0.15)] * 3),
+)
+def test_a_place_is_where_its_rays_meet(turns: list[float], center: tuple[float, ...]) -> None:
+    """From wherever it was seen, it is found again at its pixel; from elsewhere, with parallax."""
+    place = Place()
+    target = np.array(center)
+    for turn in turns:
+        pose = look_at((np.sin(turn), -np.cos(turn), 0.6), (0, 0, 0))
+        x, y = CAMERA.project(apply(invert(pose), target)).tolist()
+        frame = Frame(0, CAMERA, T_world_camera=pose)
+        place.add(frame, (round(x) - 5, round(y) - 5, round(x) + 5, round(y) + 5))
+        found = place.pixel(frame)
+        assert found is not None
+        assert np.abs(np.array(found) - (x, y)).max() <= 4
+    if np.ptp(turns) > 0.3:
+        side = Frame(0, CAMERA, T_world_camera=look_at((1.0, 0.3, 0.7), (0, 0, 0)))
+        expected = CAMERA.project(apply(invert(side.pose), target))
+        found = place.pixel(side)
+        assert found is None or np.abs(np.array(found) - expected).max() <= 8

@@ -1,0 +1,196 @@
+"""The work on objects: which view belongs to which, fused and meshed when it is its turn."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+import logging
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+from recon3d_core.errors import Recon3DError
+from recon3d_core.interfaces import Mesher, Reconstructor, Tracker, TrackUpdate
+from recon3d_core.scene.objects import ObjectBook, ObjectState
+from recon3d_core.scene.options import PipelineConfig
+from recon3d_core.scene.timings import Timings
+from recon3d_core.scene.views import cut_view, sharpness
+from recon3d_core.types import Detection, Detections, Frame, ObjectEstimate, View
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE_HZ = 1e12
+_MAX_JOBS = 64  # views that wait for their turn when there is a time budget
+
+
+class ObjectWork:
+    """Makes objects of detections: associates, queues views, fuses them, and meshes.
+
+    Attributes:
+        best_frame: The frame that shows most objects, for previews; or None.
+    """
+
+    def __init__(
+        self,
+        config: PipelineConfig,
+        tracker: Tracker,
+        mesher: Mesher,
+        choose: Callable[[ObjectState | None], Reconstructor],
+        timings: Timings,
+    ) -> None:
+        """Start without objects.
+
+        Args:
+            config: The pipeline's options; live ones may change.
+            tracker: Says which object a detection belongs to.
+            mesher: Makes the meshes.
+            choose: Returns the reconstructor for an object, new (None) or known.
+            timings: Takes the time of each stage.
+        """
+        self._config = config
+        self._tracker = tracker
+        self._mesher = mesher
+        self._timings = timings
+        self._book = ObjectBook(choose)
+        self._jobs: deque[tuple[int, View]] = deque(maxlen=_MAX_JOBS)
+        self._best_frame_value = (0, -1.0)
+        self.best_frame: Frame | None = None
+
+    @property
+    def tracks(self) -> int:
+        """How many tracks there are, published or not."""
+        return len(self._book.states)
+
+    @property
+    def waiting_views(self) -> int:
+        """How many views wait for their turn."""
+        return len(self._jobs)
+
+    def estimates(self) -> Mapping[int, ObjectEstimate]:
+        """Return the published objects by id."""
+        return self._book.estimates()
+
+    def is_unfinished(self, stamp_ns: int) -> bool:
+        """Return whether views wait, or objects that have not been meshed since their last."""
+        return bool(self._jobs) or bool(self._due(stamp_ns, AT_ONCE_HZ))
+
+    def track(self, frame: Frame, detections: Detections) -> list[int]:
+        """Associate detections, queue their views, and return the ids that are gone."""
+        with self._timings.stage('track'):
+            tracks: TrackUpdate = self._tracker.associate(frame, detections)
+            removed = self._end_objects(tracks)
+            occupied = _all_masks(detections)
+            for track_id, detection in tracks.matches:
+                if track_id not in tracks.points_world_m:
+                    continue
+                state = self._book.get(track_id, detection, frame.stamp_ns)
+                self._jobs.append((track_id, _view(frame, detection, state, occupied)))
+            self._keep_best_frame(frame, tracks)
+            for track_id, state in self._book.states.items():
+                state.confirmed = track_id in tracks.confirmed
+                state.points_world_m = tracks.points_world_m[track_id]
+                state.support = tracks.supports[track_id]
+                state.label = tracks.labels[track_id]
+                state.score = tracks.scores[track_id]
+        return removed
+
+    def _keep_best_frame(self, frame: Frame, tracks: TrackUpdate) -> None:
+        """Keep the frame that shows most objects, the sharpest of those."""
+        count = sum(i in tracks.confirmed and not d.truncated for i, d in tracks.matches)
+        if count < self._best_frame_value[0]:
+            return
+        value = (count, sharpness(frame.rgb))
+        if value > self._best_frame_value:
+            self._best_frame_value, self.best_frame = value, frame
+
+    def _end_objects(self, tracks: TrackUpdate) -> list[int]:
+        """Drop what ended or turned out to be two; return the ids that had been published."""
+        removed = []
+        for track_id in tracks.removed:
+            state = self._book.states.pop(track_id, None)
+            if state is not None and state.estimate is not None:
+                removed.append(track_id)
+        for track_id in tracks.restarted:
+            state = self._book.states.get(track_id)
+            if state is not None:
+                # Its mesh holds the other object too, which is published on its own by now.
+                if state.estimate is not None:
+                    removed.append(track_id)
+                state.restart()
+        void = {*tracks.removed, *tracks.restarted}
+        self._jobs = deque((job for job in self._jobs if job[0] not in void), _MAX_JOBS)
+        return removed
+
+    def observe(self, deadline: float | None, up: NDArray[np.float64]) -> None:
+        """Fuse waiting views, at least one, until the deadline (`time.perf_counter`)."""
+        options = self._config
+        with self._timings.stage('observe'):
+            while self._jobs:
+                track_id, view = self._jobs.popleft()
+                state = self._book.states.get(track_id)
+                if state is not None:
+                    fused = state.observe(view, options.objects, options.alignment, up)
+                    for kept in fused:
+                        state.kept.offer(kept, _center(state, kept), options.self_check.views)
+                if deadline is not None and time.perf_counter() > deadline:
+                    break
+
+    def mesh(
+        self, stamp_ns: int, rate_hz: float, deadline: float | None, up: NDArray[np.float64]
+    ) -> list[ObjectEstimate]:
+        """Mesh the objects that are due, at least one, until the deadline.
+
+        Args:
+            stamp_ns: The time of the frames.
+            rate_hz: How often an object is meshed.
+            deadline: As `time.perf_counter` tells it; None = no limit.
+            up: (3,) the direction that objects without support stand in.
+        """
+        changed = []
+        for state in self._due(stamp_ns, rate_hz):
+            with self._timings.stage('mesh'):
+                try:
+                    estimate = state.make_estimate(self._mesher, self._config.self_check, up)
+                except (Recon3DError, ValueError) as error:
+                    logger.warning('object %d keeps its last mesh: %s', state.id, error)
+                    estimate = None
+            state.meshed_stamp_ns, state.dirty = stamp_ns, False
+            if estimate is not None:
+                state.estimate = estimate
+                changed.append(estimate)
+            if deadline is not None and time.perf_counter() > deadline:
+                break
+        return changed
+
+    def _due(self, stamp_ns: int, rate_hz: float) -> list[ObjectState]:
+        return self._book.due(stamp_ns, rate_hz, self._config.objects.min_views)
+
+
+def _view(
+    frame: Frame,
+    detection: Detection,
+    state: ObjectState,
+    occupied: NDArray[np.bool_] | None,
+) -> View:
+    others = None if occupied is None else occupied & ~detection.mask
+    grid = getattr(state.state, 'grid', None)
+    return cut_view(frame, detection, others, grid)
+
+
+def _all_masks(detections: Detections) -> NDArray[np.bool_] | None:
+    """Return the pixels of all objects of a frame, or None where there are none."""
+    if not detections.items:
+        return None
+    occupied = np.zeros_like(detections.items[0].mask)
+    for detection in detections.items:
+        occupied |= detection.mask
+    return occupied
+
+
+def _center(state: ObjectState, view: View) -> NDArray[np.floating]:
+    """Return about where an object is: its points' mean, or a metre in front of the camera."""
+    if len(state.points_world_m):
+        center: NDArray[np.floating] = state.points_world_m.mean(0)
+        return center
+    forward: NDArray[np.floating] = view.frame.pose[:3, 3] + view.frame.pose[:3, 2]
+    return forward
