@@ -67,7 +67,11 @@ BUILTINS: dict[str, dict[str, str]] = {
         'static': 'recon3d_ros.pose_sources.static:StaticPoseSource',
         'tf': 'recon3d_ros.pose_sources.tf:TfPoseSource',
     },
-    'model': {},
+    'model': {
+        'pix2vox_s': 'recon3d_core.models.pix2vox.small:Pix2VoxS',
+        'r2n2_s': 'recon3d_core.models.r2n2.small:R2N2S',
+        'posed_fusion': 'recon3d_core.models.posed_fusion.model:PosedFusion',
+    },
     'dataset': {},
 }
 
