@@ -72,7 +72,9 @@ BUILTINS: dict[str, dict[str, str]] = {
         'r2n2_s': 'recon3d_core.models.r2n2.small:R2N2S',
         'posed_fusion': 'recon3d_core.models.posed_fusion.model:PosedFusion',
     },
-    'dataset': {},
+    'dataset': {
+        'procedural': 'recon3d_core.data.sets.procedural:ProceduralSet',
+    },
 }
 
 

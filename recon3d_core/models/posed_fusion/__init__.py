@@ -1,0 +1,1 @@
+"""Fusion of views with known poses in the object's own grid."""
