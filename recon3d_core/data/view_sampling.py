@@ -90,10 +90,11 @@ def spread_poses(count: int, rng: np.random.Generator, views: ViewRange) -> Arra
     where `rng` says.
     """
     index = np.arange(count)
-    azimuths = 2 * np.pi * (rng.uniform() + index * GOLDEN_TURN)
+    azimuths: Array = 2 * np.pi * (rng.uniform() + index.astype(np.float64) * GOLDEN_TURN)
     low, high = np.sin(views.elevation)
     shares = (np.array([_van_der_corput(i + 1) for i in index]) + rng.uniform()) % 1
-    return _poses(azimuths, np.arcsin(low + (high - low) * shares), rng, views)
+    elevations: Array = np.arcsin(low + (high - low) * shares)
+    return _poses(azimuths, elevations, rng, views)
 
 
 def _van_der_corput(index: int) -> float:

@@ -1,0 +1,233 @@
+"""Data sets whose views are rendered from meshes, once, and altered anew in every batch."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+import concurrent.futures
+import functools
+import logging
+import multiprocessing
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from recon3d_core.config import option
+from recon3d_core.data.augment import (
+    alter,
+    AugmentOptions,
+    compose,
+    random_backgrounds,
+    Views,
+)
+from recon3d_core.data.crops import normalized_K
+from recon3d_core.data.objects.base import ObjectSet
+from recon3d_core.data.samples import Batch, Sample
+from recon3d_core.data.sets import cache
+from recon3d_core.data.sets.base import DataSet, DataSetConfig
+from recon3d_core.data.sets.drawn import DEPTH_STEP, draw_object, Drawing, seed_of
+from recon3d_core.data.view_sampling import ViewRange
+from recon3d_core.errors import InputError
+from recon3d_core.models.cameras import ViewCameras
+import torch
+
+logger = logging.getLogger(__name__)
+
+EVALUATION_VIEWS = 24
+PARTLY_SEEN = 0.1  # share of training views that cut off a part of the object
+
+
+class RenderedConfig(DataSetConfig):
+    """Options of data sets whose views are rendered once and kept."""
+
+    draws: int = option(2, 'How often each object is posed and lit for training.', ge=1, le=64)
+    views_per_draw: int = option(6, 'Views rendered of each draw.', ge=1, le=64)
+    cache: str = option('', 'Folder of the rendered views; empty: RECON3D_CACHE or ~/.cache.')
+    augment: AugmentOptions = Field(
+        default_factory=AugmentOptions, description='How training views are altered.'
+    )
+
+
+class RenderedSet(DataSet):
+    """Views of an object set's meshes; each object is rendered when it is first needed."""
+
+    Config: ClassVar[type[RenderedConfig]] = RenderedConfig
+    view_range: ClassVar[ViewRange] = ViewRange()
+
+    @property
+    @abc.abstractmethod
+    def objects(self) -> ObjectSet:
+        """The objects."""
+
+    def upright(self, name: str) -> bool:  # noqa: ARG002
+        """Return whether an object stands on a ground; others are turned any way."""
+        return True
+
+    @property
+    def max_views(self) -> int:
+        """Return how many evaluation views each object has."""
+        return EVALUATION_VIEWS
+
+    def drawing(self, *, evaluation: bool) -> Drawing:
+        """Return what is drawn of each object."""
+        return Drawing(
+            size=self.config.image_size,
+            resolution=self.config.resolution,
+            draws=1 if evaluation else self.config.draws,
+            views=EVALUATION_VIEWS if evaluation else self.config.views_per_draw,
+            canonical=self.canonical,
+            evaluation=evaluation,
+            range=self.view_range,
+        )
+
+    def fingerprint(self) -> str:
+        """Return a hash of the objects' names, of what is drawn and of the code that draws it."""
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        names = [tuple(self.names(split)) for split in ('train', 'val', 'test')]
+        drawings = [self.drawing(evaluation=value) for value in (False, True)]
+        return cache.fingerprint_of([self.name, names, drawings, cache.code_fingerprint()])
+
+    @functools.cached_property
+    def _folder(self) -> Path:
+        drawings = [self.drawing(evaluation=value) for value in (False, True)]
+        key = cache.fingerprint_of([drawings, cache.code_fingerprint()])
+        return cache.cache_folder(self.config.cache) / f'{self.name}-{key}'
+
+    def record(self, name: str, *, evaluation: bool) -> NDArray[Any]:
+        """Return what was drawn of an object, and draw it before where that is not done.
+
+        Raises:
+            InputError: There is no such object.
+            RunError: The file that keeps it cannot be written.
+        """
+        drawing = self.drawing(evaluation=evaluation)
+        path = self._folder / ('evaluation' if evaluation else 'training') / f'{name}.npy'
+
+        def draw() -> NDArray[Any]:
+            return draw_object(self.objects.load(name), drawing, self.upright(name))
+
+        return cache.kept(path, drawing.record, draw)
+
+    def prepare(self, split: str, workers: int = 2) -> None:
+        """Render what is missing of a split, so that no batch waits for it later.
+
+        Args:
+            split: `train` for training views, `val` or `test` for evaluation views.
+            workers: Processes.
+        """
+        names = list(self.names(split))
+        render = functools.partial(_render, self, split != 'train')
+        context = multiprocessing.get_context('spawn')
+        with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
+            for done, _ in enumerate(pool.map(render, names, chunksize=16), 1):
+                if done % max(len(names) // 20, 1) == 0 or done == len(names):
+                    logger.info('%s %s: %d of %d objects', self.name, split, done, len(names))
+
+    def sample(self, name: str, views: int) -> Sample:
+        """Return an object with the first `views` of its evaluation views, with depth and surface.
+
+        Raises:
+            InputError: No such object, or it has fewer views.
+        """
+        if not 1 <= views <= EVALUATION_VIEWS:
+            raise InputError(f'{name} has not so many views', views, f'1 to {EVALUATION_VIEWS}')
+        record = self.record(name, evaluation=True)[0]
+        rgba = record['rgba'][0, :views]
+        return Sample(
+            name=name,
+            category=self.category(name),
+            images=_before_backgrounds(rgba, seed_of(f'background:{name}')),
+            masks=rgba[..., 3].copy(),
+            K=record['K'][0, :views].copy(),
+            T_camera_cube=record['T_camera_cube'][0, :views].copy(),
+            occupancy=self._occupancy(record, 0),
+            edge_m=float(record['edge_m'][0]),
+            depth=record['depth'][0, :views] * np.float32(DEPTH_STEP),
+            surface=record['surface'][0].copy(),
+            normals=record['normals'][0].copy(),
+        )
+
+    def batch(self, names: Sequence[str], views: int, seed: int) -> Batch:
+        """Return a training batch of objects with `views` randomly drawn and altered views each.
+
+        Args:
+            names: Names of the objects, repeats allowed.
+            views: Views of each.
+            seed: Says everything that is drawn.
+        """
+        drawn = [
+            self._drawn_views(name, views, np.random.default_rng([seed % 2**63, place]))
+            for place, name in enumerate(names)
+        ]
+        rgba, K, T, occupancy = (np.stack(part) for part in zip(*drawn, strict=True))
+        size = rgba.shape[2]
+        pixels = torch.from_numpy(rgba).reshape(-1, size, size, 4).permute(0, 3, 1, 2)
+        pixels = pixels.contiguous().float() / 255
+        generator = torch.Generator().manual_seed(seed_of(f'alter:{seed}') % 2**63)
+        altered = alter(Views(pixels[:, :3], pixels[:, 3:]), self.config.augment, generator)
+        return Batch(
+            images=altered.images.reshape(len(names), views, 3, size, size),
+            masks=altered.masks.reshape(len(names), views, 1, size, size),
+            cameras=ViewCameras(torch.from_numpy(K), torch.from_numpy(T)),
+            occupancy=torch.from_numpy(occupancy).float(),
+            names=tuple(names),
+            categories=tuple(self.category(name) for name in names),
+        )
+
+    def _drawn_views(
+        self, name: str, views: int, rng: np.random.Generator
+    ) -> tuple[NDArray[Any], ...]:
+        record = self.record(name, evaluation=False)[0]
+        draw = int(rng.integers(self.config.draws))
+        count = self.config.views_per_draw
+        chosen = np.concatenate([rng.permutation(count) for _ in range(-(-views // count))])[
+            :views
+        ]
+        cut = [_jittered(record['rgba'][draw, k], record['K'][draw, k], rng) for k in chosen]
+        rgba, K = (np.stack(part) for part in zip(*cut, strict=True))
+        return rgba, K, record['T_camera_cube'][draw, chosen], self._occupancy(record, draw)
+
+    def _occupancy(self, record: Any, draw: int) -> NDArray[np.bool_]:
+        n = self.config.resolution
+        bits = np.unpackbits(record['occupancy'][draw], count=n**3)
+        return bits.reshape(n, n, n).astype(bool)
+
+
+def _render(dataset: RenderedSet, evaluation: bool, name: str) -> None:
+    cv2.setNumThreads(1)
+    dataset.record(name, evaluation=evaluation)
+
+
+def _jittered(
+    rgba: NDArray[np.uint8], K: NDArray[np.float32], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return another crop of a view (S, S, 4), and its intrinsics for coordinates in [0, 1]."""
+    size = rgba.shape[0]
+    side = size * rng.uniform(0.88, 1.12)
+    reach = 0.3 if rng.uniform() < PARTLY_SEEN else 0.04
+    x0, y0 = (size - side) / 2 + rng.uniform(-reach, reach, 2) * size
+    step = side / size
+    # Pixel (i, j) of the result looks at ((i + 0.5) * step - 0.5 + x0, ...) of the view.
+    matrix = np.array([[step, 0, x0 + step / 2 - 0.5], [0, step, y0 + step / 2 - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    cut = cv2.warpAffine(np.asarray(rgba), matrix, (size, size), flags=flags)
+    pixel_K = np.diag([size, size, 1.0]) @ K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
+    return np.asarray(cut, np.uint8), normalized_K(pixel_K, x0, y0, side)
+
+
+def _before_backgrounds(rgba: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    """Return images (V, S, S, 3) of an object before backgrounds that the seed says."""
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    count, size = rgba.shape[:2]
+    pixels = torch.from_numpy(np.array(rgba)).permute(0, 3, 1, 2).float() / 255
+    # All that are there are drawn, so that a view does not depend on how many are asked for.
+    backgrounds = random_backgrounds(EVALUATION_VIEWS, size, generator)[:count]
+    composed = compose(Views(pixels[:, :3], pixels[:, 3:]), backgrounds)
+    images = (composed.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return np.ascontiguousarray(images.numpy())
