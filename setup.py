@@ -22,7 +22,9 @@ setup(
     keywords=['ROS', '3D reconstruction', 'RGB-D', 'robotics'],
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['recon3d_core*', 'recon3d_ros*']),
-    package_data={'recon3d_core': ['py.typed', 'weights/*', 'models/*/*.md']},
+    package_data={
+        'recon3d_core': ['py.typed', 'weights/*', 'models/*/*.md', 'training/recipes/*.yaml']
+    },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (SHARE, ['package.xml']),

@@ -23,6 +23,8 @@ VERBS = {
     'run': 'Reconstruct a recording or a synthetic scene into files.',
     'play': 'Publish a source as ROS topics with its own timing, or record it as a bag.',
     'view': 'Show a result in a web page.',
+    'train': 'Train a network by a recipe.',
+    'eval': 'Judge networks and baselines on a data set.',
     'doctor': 'Check what of this machine is missing, with the command that mends it.',
     'plugins': 'List every plugin, where it comes from and why it cannot load.',
 }
