@@ -64,13 +64,17 @@ class Rendered:
     """What V cameras see of one object alone.
 
     Attributes:
-        rgb: (V, H, W, 3) uint8; 0 where the object is not seen.
+        rgb: (V, H, W, 3) uint8 colour of the object alone, not mixed with a background; 0 where
+            it covers nothing.
         mask: (V, H, W) bool, pixels whose centre sees the object.
         depth: (V, H, W) float32 along the optical axis in edges of the cube, 0 = nothing.
         normals_camera: (V, H, W, 3) float32 unit normals towards the camera, 0 = nothing.
+        coverage: (V, H, W) uint8, how much of each pixel the object covers, 0 to 255; None where
+            a renderer does not know.
     """
 
     rgb: NDArray[np.uint8]
     mask: NDArray[np.bool_]
     depth: NDArray[np.float32]
     normals_camera: NDArray[np.float32]
+    coverage: NDArray[np.uint8] | None = None
