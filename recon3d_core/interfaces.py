@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from recon3d_core.config import option, PluginConfig
 from recon3d_core.errors import PluginError
 from recon3d_core.geometry.grids import VoxelGrid
+from recon3d_core.geometry.regions import Box
 from recon3d_core.types import (
     Detection,
     Detections,
@@ -123,11 +124,19 @@ class Mapper(Plugin):
 
     @abc.abstractmethod
     def save(self, path: Path) -> None:
-        """Write the state to a file."""
+        """Write the state to a file; may be called while another thread integrates."""
 
     @abc.abstractmethod
     def load(self, path: Path) -> None:
-        """Read the state that `save` wrote."""
+        """Read the state that `save` wrote; may be called while another thread integrates."""
+
+    def clear_box(self, box: Box) -> None:  # noqa: ARG002 - part of the interface
+        """Forget the surface inside a box.
+
+        Raises:
+            PluginError: This mapper cannot.
+        """
+        raise PluginError(f'mapper {self.name} cannot forget a part', fix='Reset all of it.')
 
     @abc.abstractmethod
     def stats(self) -> dict[str, float]:
@@ -170,6 +179,14 @@ class Tracker(Plugin):
     @abc.abstractmethod
     def reset(self) -> None:
         """Forget all tracks; ids do not start again."""
+
+    def forget(self, track_ids: Iterable[int]) -> None:  # noqa: ARG002 - part of the interface
+        """Forget some tracks; what stands there is a new object when it is seen again.
+
+        Raises:
+            PluginError: This tracker cannot.
+        """
+        raise PluginError(f'tracker {self.name} cannot forget a track', fix='Reset all of them.')
 
 
 class TrackUpdate:

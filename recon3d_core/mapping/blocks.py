@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 import open3d as o3d
+from recon3d_core.geometry.regions import Box
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +19,7 @@ ATTRIBUTES: Mapping[str, int] = {'tsdf': 1, 'weight': 1, 'color': 3}
 _FIRST_BLOCKS = 2048
 # Blocks are dropped this much at a time, so that not every frame at the bound pays for it.
 _DROPPED_SHARE = 0.05
+_CLEARED_AT_ONCE = 2000  # blocks whose voxels are looked at together, for a bounded memory
 
 
 class BoundedBlocks:
@@ -42,6 +44,7 @@ class BoundedBlocks:
         self.max_blocks = max_blocks
         self.device = device
         self.dropped = 0
+        self._erased = False
         self.clear()
 
     def clear(self) -> None:
@@ -102,7 +105,7 @@ class BoundedBlocks:
             grown = max(2 * hashmap.capacity(), len(self) + new)
             hashmap.reserve(min(grown, self.max_blocks))
         places, fresh = hashmap.activate(keys)
-        if self.dropped:
+        if self._erased:
             # The place of an erased block keeps its values.
             for name in ATTRIBUTES:
                 self.grid.attribute(name)[places[fresh].to(o3d.core.int64)] = 0.0
@@ -138,6 +141,33 @@ class BoundedBlocks:
             values = arrays[name][: len(blocks)].astype(np.float32)
             self.grid.attribute(name)[places] = self.tensor(values)
 
+    def clear_box(self, box: Box) -> None:
+        """Forget what is inside a box, to the voxel."""
+        hashmap = self.grid.hashmap()
+        places = hashmap.active_buf_indices().cpu().numpy()
+        blocks = hashmap.key_tensor().cpu().numpy()[places]
+        centers = (blocks + 0.5) * (self.voxel_size_m * self.resolution)
+        reach_m = 0.5 * 3**0.5 * self.voxel_size_m * self.resolution
+        whole = box.contains(centers, -reach_m)
+        partly = box.contains(centers, reach_m) & ~whole
+        cut = places[partly]
+        for begin in range(0, len(cut), _CLEARED_AT_ONCE):
+            self._clear_voxels(cut[begin : begin + _CLEARED_AT_ONCE], box)
+        if whole.any():
+            self._erase(blocks[whole])
+
+    def _clear_voxels(self, places: NDArray[np.int32], box: Box) -> None:
+        """Take the weight from the voxels of some blocks that are inside a box."""
+        voxels, flat = self.grid.voxel_coordinates_and_flattened_indices(self.tensor(places))
+        inside = box.contains(voxels.cpu().numpy().reshape(-1, 3))
+        if inside.any():
+            weight = self.grid.attribute('weight').reshape((-1, 1))
+            weight[flat[self.tensor(inside)]] = 0.0
+
+    def _erase(self, blocks: NDArray[np.int32]) -> None:
+        self.grid.hashmap().erase(self.tensor(blocks))
+        self._erased = True
+
     def _drop(
         self, count: int, kept: NDArray[np.int32], camera_world_m: NDArray[np.float64]
     ) -> None:
@@ -150,7 +180,7 @@ class BoundedBlocks:
         keys = keys[~np.isin(flat, in_view)]
         order = np.argsort(-self._distances_m(keys, camera_world_m), kind='stable')
         gone = keys[order[:count]]
-        hashmap.erase(self.tensor(gone))
+        self._erase(gone)
         self._count_dropped(len(gone))
 
     def _count_dropped(self, count: int) -> None:

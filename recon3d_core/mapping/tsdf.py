@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import open3d as o3d
 from recon3d_core.config import option, PluginConfig
 from recon3d_core.errors import FrameError, InputError
+from recon3d_core.geometry.regions import Box
 from recon3d_core.geometry.transforms import invert
 from recon3d_core.interfaces import Mapper
 from recon3d_core.mapping.blocks import ATTRIBUTES, BoundedBlocks
@@ -138,6 +139,12 @@ class TsdfMapper(Mapper):
         depth = (depth_m * (_MAX_UINT16 / max_depth_m) + 0.5).astype(np.uint16)
         with self._lock:
             self._integrate(frame, frame.T_world_camera, depth, max_depth_m)
+
+    def clear_box(self, box: Box) -> None:
+        """Forget the surface inside a box, to the voxel."""
+        with self._lock:
+            if len(self._blocks):
+                self._blocks.clear_box(box)
 
     def mesh(self) -> Mesh:
         """Return the surface as a mesh, possibly empty."""

@@ -70,6 +70,13 @@ class ObjectState:
     estimate: ObjectEstimate | None = None
     revision: int = 0
 
+    @property
+    def center_world_m(self) -> NDArray[np.floating] | None:
+        """Where the object is, (3,): its box's centre, or its points' mean; None if unknown."""
+        if self.estimate is not None:
+            return self.estimate.T_world_object[:3, 3]
+        return self.points_world_m.mean(0) if len(self.points_world_m) else None
+
     def restart(self) -> None:
         """Forget shape and estimate, because the views showed more than this object."""
         self._begin_again(self.reconstructor)

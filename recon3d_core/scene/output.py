@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+import dataclasses
 from importlib import metadata
 import io
 import json
@@ -21,60 +22,71 @@ from recon3d_core.meshing.export import (
     write_points_ply,
 )
 from recon3d_core.scene.preview import draw_preview, encode_png
-from recon3d_core.scene.timings import Timings
 from recon3d_core.types import Frame, Mesh, ObjectEstimate, PointCloud, Scene
 
 SCHEMA = 1
 
 
-def write_output(
-    directory: Path,
-    scene: Scene,
-    frames: Mapping[str, Any],
-    timings: Timings,
-    device: str,
-    frame: Frame | None,
-) -> dict[str, Any]:
-    """Write all files of a scene.
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """What the files of a scene are made of; nothing of it changes any more.
 
-    The objects of an earlier run are removed, and no other files; every file appears whole or not
-    at all.
-
-    Args:
-        directory: Folder, made where it is missing.
+    Attributes:
         scene: The scene with mesh and cloud.
         frames: `read`, `integrated` and `dropped` of the summary.
-        timings: Times of the stages.
+        timings_ms: `{stage: {p50, p95}}`.
         device: Where it was computed.
-        frame: What the preview shows beside the result, or None.
-
-    Returns:
-        The content of `summary.json`.
+        best_frame: What the preview shows beside the result, or None.
     """
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    write_ply(directory / 'scene.ply', scene.mesh or _no_mesh())
-    write_points_ply(directory / 'scene_points.ply', scene.cloud or _no_cloud())
-    folder = directory / 'objects'
-    folder.mkdir(exist_ok=True)
-    _remove_objects(folder)
-    for estimate in scene.objects.values():
-        write_ply(folder / f'{estimate.id}.ply', estimate.mesh)
-        write_glb(folder / f'{estimate.id}.glb', estimate.mesh)
-        _write_occupancy(folder / f'{estimate.id}.npz', estimate)
-    write_atomically(directory / 'preview.png', encode_png(draw_preview(scene, frame)))
-    summary = {
-        'schema': SCHEMA,
-        'frames': dict(frames),
-        'objects': [describe_object(estimate) for estimate in scene.objects.values()],
-        'timings_ms': timings.quantiles(),
-        'peak_rss_mb': round(peak_rss_mb(), 1),
-        'device': device,
-        'version': version(),
-    }
-    text = json.dumps(summary, indent=2, allow_nan=False) + '\n'
-    write_atomically(directory / 'summary.json', text.encode())
-    return summary
+
+    scene: Scene
+    frames: Mapping[str, Any]
+    timings_ms: Mapping[str, Mapping[str, float]]
+    device: str
+    best_frame: Frame | None
+
+    def write(self, directory: Path) -> dict[str, Any]:
+        """Write all files of a scene into a folder, made where it is missing.
+
+        The objects of an earlier run are removed, and no other files; every file appears whole or
+        not at all.
+
+        Returns:
+            The content of `summary.json`.
+
+        Raises:
+            OSError: The folder cannot be written.
+            RunError: A file cannot be written.
+        """
+        directory, scene = Path(directory), self.scene
+        directory.mkdir(parents=True, exist_ok=True)
+        write_ply(directory / 'scene.ply', scene.mesh or _no_mesh())
+        write_points_ply(directory / 'scene_points.ply', scene.cloud or _no_cloud())
+        folder = directory / 'objects'
+        folder.mkdir(exist_ok=True)
+        _remove_objects(folder)
+        for estimate in scene.objects.values():
+            write_ply(folder / f'{estimate.id}.ply', estimate.mesh)
+            write_glb(folder / f'{estimate.id}.glb', estimate.mesh)
+            _write_occupancy(folder / f'{estimate.id}.npz', estimate)
+        preview = encode_png(draw_preview(scene, self.best_frame))
+        write_atomically(directory / 'preview.png', preview)
+        summary = self.summary()
+        text = json.dumps(summary, indent=2, allow_nan=False) + '\n'
+        write_atomically(directory / 'summary.json', text.encode())
+        return summary
+
+    def summary(self) -> dict[str, Any]:
+        """Return the content of `summary.json`."""
+        return {
+            'schema': SCHEMA,
+            'frames': dict(self.frames),
+            'objects': [describe_object(estimate) for estimate in self.scene.objects.values()],
+            'timings_ms': dict(self.timings_ms),
+            'peak_rss_mb': round(peak_rss_mb(), 1),
+            'device': self.device,
+            'version': version(),
+        }
 
 
 def _remove_objects(folder: Path) -> None:

@@ -13,12 +13,13 @@ import numpy as np
 from recon3d_core import config as configuration
 from recon3d_core import registry
 from recon3d_core.errors import ConfigError, FrameError
+from recon3d_core.geometry.regions import Box
 from recon3d_core.interfaces import Reconstructor
 from recon3d_core.mapping.occupancy import build_occupancy_grid
 from recon3d_core.scene.devices import resolve_device
 from recon3d_core.scene.objects import ObjectState
 from recon3d_core.scene.options import load_config, PipelineConfig
-from recon3d_core.scene.output import write_output
+from recon3d_core.scene.output import Output
 from recon3d_core.scene.timings import Timings
 from recon3d_core.scene.work import AT_ONCE_HZ, ObjectWork
 from recon3d_core.types import (
@@ -149,6 +150,9 @@ class Pipeline:
             return self._update(frame.checked(), index, objects)
         except FrameError as error:
             self.dropped[error.reason] += 1
+            raise
+        except Exception:
+            self.dropped['internal_error'] += 1
             raise
 
     def _update(self, frame: Frame, index: int, objects: bool) -> SceneUpdate:
@@ -316,6 +320,37 @@ class Pipeline:
             **{f'mapper.{name}': value for name, value in self.mapper.stats().items()},
         }
 
+    def clear_box(self, box: Box) -> list[int]:
+        """Forget the surface inside a box, and the objects whose centre is in it.
+
+        Returns:
+            Ids of the published objects that are gone.
+
+        Raises:
+            PluginError: The mapper or the tracker cannot forget a part.
+        """
+        self.mapper.clear_box(box)
+        return self._objects.clear_box(box)
+
+    def save_map(self, path: Path) -> None:
+        """Write the surface to a file; any thread may do so while another updates.
+
+        Raises:
+            RunError: It cannot be written.
+        """
+        self.mapper.save(path)
+
+    def load_map(self, path: Path) -> None:
+        """Take the surface from a file; any thread may do so while another updates.
+
+        The surface so far is forgotten, the objects stay. The file does not say in which frame it
+        is: that is the one of the poses when it was saved.
+
+        Raises:
+            InputError: It is no saved map, or one with other voxels.
+        """
+        self.mapper.load(path)
+
     def save(self, directory: Path, dropped: Mapping[str, int] | None = None) -> dict[str, Any]:
         """Write the scene's files into a folder and return the summary (docs/outputs.md).
 
@@ -326,10 +361,19 @@ class Pipeline:
         Raises:
             OSError: The folder cannot be written.
         """
+        return self.output(dropped).write(directory)
+
+    def output(self, dropped: Mapping[str, int] | None = None) -> Output:
+        """Return what `save` writes, as it is now; any thread may write it later.
+
+        Args:
+            dropped: As for `save`.
+        """
         frames = {
             'read': self.frames_read + sum((dropped or {}).values()),
             'integrated': self.frames_integrated,
             'dropped': dict(self.dropped + Counter(dropped or {})),
         }
         scene = self.scene(mesh=True, cloud=True)
-        return write_output(directory, scene, frames, self.timings, self.device, self.best_frame)
+        times = self.timings.quantiles()
+        return Output(scene, frames, times, self.device, self.best_frame)

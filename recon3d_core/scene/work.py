@@ -10,6 +10,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.errors import Recon3DError
+from recon3d_core.geometry.regions import Box
 from recon3d_core.interfaces import Mesher, Reconstructor, Tracker, TrackUpdate
 from recon3d_core.scene.objects import ObjectBook, ObjectState
 from recon3d_core.scene.options import PipelineConfig
@@ -117,9 +118,25 @@ class ObjectWork:
                 if state.estimate is not None:
                     removed.append(track_id)
                 state.restart()
-        void = {*tracks.removed, *tracks.restarted}
-        self._jobs = deque((job for job in self._jobs if job[0] not in void), _MAX_JOBS)
+        self._drop_views({*tracks.removed, *tracks.restarted})
         return removed
+
+    def _drop_views(self, void: set[int]) -> None:
+        self._jobs = deque((job for job in self._jobs if job[0] not in void), _MAX_JOBS)
+
+    def clear_box(self, box: Box) -> list[int]:
+        """Forget the objects whose centre is inside a box; return those that were published."""
+        inside = {
+            track_id
+            for track_id, state in self._book.states.items()
+            if (center := state.center_world_m) is not None and box.contains(center)
+        }
+        if not inside:
+            return []
+        self._tracker.forget(inside)
+        self._drop_views(inside)
+        gone = {track_id: self._book.states.pop(track_id) for track_id in sorted(inside)}
+        return [track_id for track_id, state in gone.items() if state.estimate is not None]
 
     def observe(self, deadline: float | None, up: NDArray[np.float64]) -> None:
         """Fuse waiting views, at least one, until the deadline (`time.perf_counter`)."""

@@ -7,6 +7,7 @@ when the camera sees through the place where it was, or when most looks at it fo
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 from recon3d_core.config import PluginConfig
@@ -37,6 +38,11 @@ class SpatialTracker(Tracker):
         """Forget all tracks; ids go on."""
         self._tracks.clear()
         self._covered.clear()
+
+    def forget(self, track_ids: Iterable[int]) -> None:
+        """Forget some tracks."""
+        for track_id in track_ids:
+            self._tracks.pop(track_id, None)
 
     def associate(self, frame: Frame, detections: Detections) -> TrackUpdate:
         """Match the detections of a frame to tracks; start, merge, split and end tracks."""
