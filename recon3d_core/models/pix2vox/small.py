@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from recon3d_core.models.base import ModelConfig
 from recon3d_core.models.compact import CompactDecoder, CompactEncoder, join_voxels, split_cells
+from recon3d_core.models.layers import Conv3d
 from recon3d_core.models.pix2vox.base import Pix2VoxNetwork
 from recon3d_core.models.pix2vox.config import SmallPix2VoxConfig
-import torch
 from torch import nn, Tensor
 
 _CHANNELS = 48  # of the latent grid
@@ -22,14 +22,16 @@ class SmallDecoder(nn.Module):
         """Make the layers."""
         super().__init__()
         self.features = CompactDecoder(_CHANNELS, resolution)
-        self.volume = nn.Conv3d(self.features.outputs, 8, 1)
+        self.volume = Conv3d(self.features.outputs, 8, 1)
         nn.init.constant_(self.volume.bias, _PRIOR)  # type: ignore[arg-type]
 
     def forward(self, grid: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the context (B, C + 8, N / 2, ...) and the logits (B, 8, N / 2, ...) by cell."""
+        """Return the context (B, C, N / 2, ...) and the logits (B, 8, N / 2, ...) by cell.
+
+        The paper's context holds the volume too; here it is a linear map of the features.
+        """
         features = self.features(grid)
-        logits = self.volume(features)
-        return torch.cat([features, logits.sigmoid()], 1), logits
+        return features, self.volume(features)
 
 
 class SmallMerger(nn.Module):
@@ -39,9 +41,9 @@ class SmallMerger(nn.Module):
         """Make the layers."""
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv3d(inputs, 16, 3, padding=1),
+            Conv3d(inputs, 16, 3, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv3d(16, 8, 1),
+            Conv3d(16, 8, 1),
         )
 
     def forward(self, context: Tensor) -> Tensor:
@@ -55,32 +57,23 @@ class SmallRefiner(nn.Module):
     def __init__(self) -> None:
         """Make the layers; before training it changes nothing."""
         super().__init__()
-        self.enter = _step(nn.Conv3d(8, 24, 3, padding=1, bias=False))
-        self.down = nn.ModuleList(
-            [
-                _step(nn.Conv3d(24, 48, 4, 2, 1, bias=False)),
-                _step(nn.Conv3d(48, 64, 4, 2, 1, bias=False)),
-            ]
-        )
-        self.middle = _step(nn.Conv3d(64, 64, 3, padding=1, bias=False))
-        self.up = nn.ModuleList(
-            [
-                _step(nn.ConvTranspose3d(64, 48, 4, 2, 1, bias=False)),
-                _step(nn.ConvTranspose3d(48, 24, 4, 2, 1, bias=False)),
-            ]
-        )
-        self.leave = nn.Conv3d(24, 8, 3, padding=1)
+        self.enter = _step(Conv3d(8, 16, 3, padding=1, bias=False))
+        self.down1 = _step(Conv3d(16, 32, 4, 2, 1, bias=False))
+        self.down2 = _step(Conv3d(32, 64, 4, 2, 1, bias=False))
+        self.middle = _step(Conv3d(64, 64, 3, padding=1, bias=False))
+        self.up2 = _step(nn.ConvTranspose3d(64, 32, 4, 2, 1, bias=False))
+        self.up1 = _step(nn.ConvTranspose3d(32, 16, 4, 2, 1, bias=False))
+        self.leave = Conv3d(16, 8, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
     def forward(self, logits: Tensor) -> Tensor:
         """Return the refined logits (B, N, N, N) of merged ones."""
-        volume = join_voxels(logits.sigmoid()[:, None])
-        fine = self.enter(volume)
-        half = self.down[0](fine)
-        coarse = self.down[1](half)
-        half = half + self.up[0](coarse + self.middle(coarse))
-        correction = self.leave(fine + self.up[1](half))
+        fine = self.enter(join_voxels(logits.sigmoid()[:, None]))
+        half = self.down1(fine)
+        coarse = self.down2(half)
+        half = half + self.up2(coarse + self.middle(coarse))
+        correction = self.leave(fine + self.up1(half))
         return logits + split_cells(correction)[:, 0]
 
 
@@ -100,7 +93,7 @@ class Pix2VoxS(Pix2VoxNetwork):
         super().__init__(config)
         self.encoder = CompactEncoder(self.config.image_size, _CHANNELS)
         self.decoder = SmallDecoder(self.resolution)
-        self.merger = SmallMerger(self.decoder.volume.in_channels + 8)
+        self.merger = SmallMerger(self.decoder.volume.in_channels)
         self.refiner = SmallRefiner()
 
     def describe(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from recon3d_core.models.base import ModelConfig
 from recon3d_core.models.compact import CompactDecoder, CompactEncoder, LATENT_CELLS, split_cells
+from recon3d_core.models.layers import Conv3d
 from recon3d_core.models.r2n2.base import R2N2Network, RecurrentState
 from recon3d_core.models.r2n2.config import SmallR2N2Config
 import torch
@@ -27,8 +28,8 @@ class ConvGru3d(nn.Module):
         """Make the layers."""
         super().__init__()
         self.hidden = hidden
-        self.gates = nn.Conv3d(inputs + hidden, 2 * hidden, 3, padding=1)
-        self.candidate = nn.Conv3d(inputs + hidden, hidden, 3, padding=1)
+        self.gates = Conv3d(inputs + hidden, 2 * hidden, 3, padding=1)
+        self.candidate = Conv3d(inputs + hidden, hidden, 3, padding=1)
 
     def start(self, batch: int, device: torch.device) -> RecurrentState:
         """Return zeros."""
@@ -50,7 +51,7 @@ class SmallDecoder(nn.Module):
         """Make the layers."""
         super().__init__()
         self.features = CompactDecoder(_HIDDEN, resolution)
-        self.volume = nn.Conv3d(self.features.outputs, 8, 3, padding=1)
+        self.volume = Conv3d(self.features.outputs, 8, 3, padding=1)
         nn.init.constant_(self.volume.bias, _PRIOR)  # type: ignore[arg-type]
 
     def forward(self, hidden: Tensor) -> Tensor:
