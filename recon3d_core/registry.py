@@ -73,6 +73,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         'posed_fusion': 'recon3d_core.models.posed_fusion.model:PosedFusion',
     },
     'dataset': {
+        'household': 'recon3d_core.data.sets.household:HouseholdSet',
         'procedural': 'recon3d_core.data.sets.procedural:ProceduralSet',
     },
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from recon3d_core.data.crops import MARGIN
 from recon3d_core.data.objects.base import ObjectMesh, ObjectModel
 from recon3d_core.data.rendering.base import Cameras, Lighting
+from recon3d_core.data.sets.batches import seed_of, times_coverage
 from recon3d_core.data.view_sampling import (
     crop_cameras,
     draw_poses,
@@ -66,11 +66,6 @@ class Drawing:
                 ('normals', np.float32, (*per_draw, SURFACE_POINTS, 3)),
             ]
         return np.dtype(fields)
-
-
-def seed_of(text: str) -> int:
-    """Return a number of 64 bits that is the same for a text everywhere."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], 'little')
 
 
 def draw_object(model: ObjectModel, drawing: Drawing, upright: bool) -> NDArray[Any]:
@@ -154,21 +149,15 @@ def _views(mesh: ObjectMesh, drawing: Drawing, rng: np.random.Generator) -> dict
     samples = 2 if drawing.evaluation else 1
     seen = render(mesh, cameras, draw_lighting(rng), supersample=samples)
     assert seen.coverage is not None
-    coverage = seen.coverage[..., None]
     rgb = seen.rgb if drawing.evaluation else _recolor(seen.rgb, rng)
     views = {
-        'rgba': np.concatenate([_times(rgb, coverage), coverage], -1),
+        'rgba': times_coverage(rgb, seen.coverage),
         'K': cameras.normalized_K(),
         'T_camera_cube': poses.astype(np.float32),
     }
     if drawing.evaluation:
         views['depth'] = np.round(seen.depth / DEPTH_STEP).clip(0, 65535).astype(np.uint16)
     return views
-
-
-def _times(rgb: NDArray[np.uint8], coverage: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    product = rgb.astype(np.uint16) * coverage
-    return ((product + 127) // 255).astype(np.uint8)
 
 
 def _recolor(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

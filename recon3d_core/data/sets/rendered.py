@@ -16,28 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from recon3d_core.config import option
-from recon3d_core.data.augment import (
-    alter,
-    AugmentOptions,
-    compose,
-    random_backgrounds,
-    Views,
-)
-from recon3d_core.data.crops import normalized_K
+from recon3d_core.data.augment import AugmentOptions
 from recon3d_core.data.objects.base import ObjectSet
 from recon3d_core.data.samples import Batch, Sample
 from recon3d_core.data.sets import cache
 from recon3d_core.data.sets.base import DataSet, DataSetConfig
-from recon3d_core.data.sets.drawn import DEPTH_STEP, draw_object, Drawing, seed_of
+from recon3d_core.data.sets.batches import (
+    before_backgrounds,
+    draw_indices,
+    jitter_crops,
+    make_batch,
+    ObjectViews,
+    rng_of,
+)
+from recon3d_core.data.sets.drawn import DEPTH_STEP, draw_object, Drawing
 from recon3d_core.data.view_sampling import ViewRange
 from recon3d_core.errors import InputError
-from recon3d_core.models.cameras import ViewCameras
-import torch
 
 logger = logging.getLogger(__name__)
 
 EVALUATION_VIEWS = 24
-PARTLY_SEEN = 0.1  # share of training views that cut off a part of the object
 
 
 class RenderedConfig(DataSetConfig):
@@ -142,7 +140,7 @@ class RenderedSet(DataSet):
         return Sample(
             name=name,
             category=self.category(name),
-            images=_before_backgrounds(rgba, seed_of(f'background:{name}')),
+            images=before_backgrounds(rgba, name, EVALUATION_VIEWS),
             masks=rgba[..., 3].copy(),
             K=record['K'][0, :views].copy(),
             T_camera_cube=record['T_camera_cube'][0, :views].copy(),
@@ -161,37 +159,19 @@ class RenderedSet(DataSet):
             views: Views of each.
             seed: Says everything that is drawn.
         """
-        drawn = [
-            self._drawn_views(name, views, np.random.default_rng([seed % 2**63, place]))
+        objects = [
+            self._training_views(name, views, rng_of(seed, place))
             for place, name in enumerate(names)
         ]
-        rgba, K, T, occupancy = (np.stack(part) for part in zip(*drawn, strict=True))
-        size = rgba.shape[2]
-        pixels = torch.from_numpy(rgba).reshape(-1, size, size, 4).permute(0, 3, 1, 2)
-        pixels = pixels.contiguous().float() / 255
-        generator = torch.Generator().manual_seed(seed_of(f'alter:{seed}') % 2**63)
-        altered = alter(Views(pixels[:, :3], pixels[:, 3:]), self.config.augment, generator)
-        return Batch(
-            images=altered.images.reshape(len(names), views, 3, size, size),
-            masks=altered.masks.reshape(len(names), views, 1, size, size),
-            cameras=ViewCameras(torch.from_numpy(K), torch.from_numpy(T)),
-            occupancy=torch.from_numpy(occupancy).float(),
-            names=tuple(names),
-            categories=tuple(self.category(name) for name in names),
-        )
+        categories = [self.category(name) for name in names]
+        return make_batch(objects, names, categories, self.config.augment, seed)
 
-    def _drawn_views(
-        self, name: str, views: int, rng: np.random.Generator
-    ) -> tuple[NDArray[Any], ...]:
+    def _training_views(self, name: str, views: int, rng: np.random.Generator) -> ObjectViews:
         record = self.record(name, evaluation=False)[0]
         draw = int(rng.integers(self.config.draws))
-        count = self.config.views_per_draw
-        chosen = np.concatenate([rng.permutation(count) for _ in range(-(-views // count))])[
-            :views
-        ]
-        cut = [_jittered(record['rgba'][draw, k], record['K'][draw, k], rng) for k in chosen]
-        rgba, K = (np.stack(part) for part in zip(*cut, strict=True))
-        return rgba, K, record['T_camera_cube'][draw, chosen], self._occupancy(record, draw)
+        chosen = draw_indices(self.config.views_per_draw, views, rng)
+        rgba, K, T = (record[key][draw, chosen] for key in ('rgba', 'K', 'T_camera_cube'))
+        return jitter_crops(ObjectViews(rgba, K, T, self._occupancy(record, draw)), rng)
 
     def _occupancy(self, record: Any, draw: int) -> NDArray[np.bool_]:
         n = self.config.resolution
@@ -202,32 +182,3 @@ class RenderedSet(DataSet):
 def _render(dataset: RenderedSet, evaluation: bool, name: str) -> None:
     cv2.setNumThreads(1)
     dataset.record(name, evaluation=evaluation)
-
-
-def _jittered(
-    rgba: NDArray[np.uint8], K: NDArray[np.float32], rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return another crop of a view (S, S, 4), and its intrinsics for coordinates in [0, 1]."""
-    size = rgba.shape[0]
-    side = size * rng.uniform(0.88, 1.12)
-    reach = 0.3 if rng.uniform() < PARTLY_SEEN else 0.04
-    x0, y0 = (size - side) / 2 + rng.uniform(-reach, reach, 2) * size
-    step = side / size
-    # Pixel (i, j) of the result looks at ((i + 0.5) * step - 0.5 + x0, ...) of the view.
-    matrix = np.array([[step, 0, x0 + step / 2 - 0.5], [0, step, y0 + step / 2 - 0.5]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    cut = cv2.warpAffine(np.asarray(rgba), matrix, (size, size), flags=flags)
-    pixel_K = np.diag([size, size, 1.0]) @ K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
-    return np.asarray(cut, np.uint8), normalized_K(pixel_K, x0, y0, side)
-
-
-def _before_backgrounds(rgba: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-    """Return images (V, S, S, 3) of an object before backgrounds that the seed says."""
-    generator = torch.Generator().manual_seed(seed % 2**63)
-    count, size = rgba.shape[:2]
-    pixels = torch.from_numpy(np.array(rgba)).permute(0, 3, 1, 2).float() / 255
-    # All that are there are drawn, so that a view does not depend on how many are asked for.
-    backgrounds = random_backgrounds(EVALUATION_VIEWS, size, generator)[:count]
-    composed = compose(Views(pixels[:, :3], pixels[:, 3:]), backgrounds)
-    images = (composed.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-    return np.ascontiguousarray(images.numpy())
