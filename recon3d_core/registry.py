@@ -60,6 +60,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         'recognized_objects': 'recon3d_ros.sinks.recognized_objects:RecognizedObjects',
         'scene_mesh': 'recon3d_ros.sinks.scene:SceneMesh',
         'scene_points': 'recon3d_ros.sinks.scene:ScenePoints',
+        'viewer': 'recon3d_ros.sinks.viewer:Viewer',
     },
     'pose_source': {
         'odometry': 'recon3d_ros.pose_sources.by_topic:OdometryPoseSource',
@@ -71,10 +72,16 @@ BUILTINS: dict[str, dict[str, str]] = {
         'pix2vox_s': 'recon3d_core.models.pix2vox.small:Pix2VoxS',
         'r2n2_s': 'recon3d_core.models.r2n2.small:R2N2S',
         'posed_fusion': 'recon3d_core.models.posed_fusion.model:PosedFusion',
+        'mean_shape': 'recon3d_core.models.baselines.remembered:MeanShape',
+        'retrieval': 'recon3d_core.models.baselines.remembered:Retrieval',
+        'oracle_retrieval': 'recon3d_core.models.baselines.remembered:OracleRetrieval',
+        'visual_hull': 'recon3d_core.models.baselines.hulls:VisualHull',
+        'convex_hull': 'recon3d_core.models.baselines.hulls:ConvexHull',
     },
     'dataset': {
         'household': 'recon3d_core.data.sets.household:HouseholdSet',
         'procedural': 'recon3d_core.data.sets.procedural:ProceduralSet',
+        'r2n2': 'recon3d_core.data.sets.r2n2:R2n2Set',
     },
 }
 
