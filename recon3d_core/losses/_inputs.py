@@ -7,12 +7,20 @@ from recon3d_core.errors import InputError
 import torch
 from torch import Tensor
 
+# Sums of probabilities in half precision may pass 1 by this much; it is cut off.
+ROUNDING = 1e-2
 REDUCTIONS = ('mean', 'none')
 
 
 def working(values: Tensor) -> Tensor:
     """Return values in the precision that losses are computed in: float64 stays, others widen."""
     return values if values.dtype == torch.float64 else values.float()
+
+
+def cut(values: Tensor) -> Tensor:
+    """Return values in [0, 1] that were so up to rounding; gradients pass unchanged."""
+    fixed = values.detach()
+    return values - (fixed - fixed.clamp(0, 1))
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -37,14 +45,14 @@ def check_no_nan(name: str, values: Tensor) -> None:
 
 
 def check_unit_range(name: str, values: Tensor) -> None:
-    """Check that all values lie in [0, 1].
+    """Check that all values lie in [0, 1], up to rounding.
 
     Raises:
         InputError: Some do not, or are NaN.
     """
-    if not bool(((values >= 0) & (values <= 1)).all()):
+    if not bool(((values >= -ROUNDING) & (values <= 1 + ROUNDING)).all()):
         check_no_nan(name, values)
-        got = f'{float(values.min()):.4g} to {float(values.max()):.4g}'
+        got = f'{values.min().item():.4g} to {values.max().item():.4g}'
         raise InputError(f'{name} are no probabilities', got, 'values in [0, 1]')
 
 

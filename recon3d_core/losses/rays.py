@@ -11,6 +11,7 @@ from recon3d_core.losses._inputs import (
     check_no_nan,
     check_unit_range,
     check_volumes,
+    cut,
     reduced,
     working,
 )
@@ -47,23 +48,30 @@ class Rays:
         return torch.log1p(-self.occupancy * FULL)
 
 
-def trace(probabilities: Tensor, cameras: ViewCameras, height: int, width: int) -> Rays:
+def trace(
+    probabilities: Tensor,
+    cameras: ViewCameras,
+    height: int,
+    width: int,
+    interpolation: str = 'nearest',
+) -> Rays:
     """Return the occupancy along the rays through all pixels' centres.
 
-    Samples lie one voxel's edge apart and are interpolated trilinearly.
+    Samples lie one voxel's edge apart, so that a voxel counts about once.
 
     Args:
         probabilities: (B, N, N, N) occupancy of the cube, indexed [x, y, z].
         cameras: (B, V) cameras.
         height: Rows of pixels.
         width: Columns of pixels.
+        interpolation: `nearest`, or `bilinear` for trilinear.
 
     Raises:
         InputError: A shape differs, values are not in [0, 1], or a camera is not finite
             or cannot be inverted.
     """
     check_volumes('probabilities', probabilities)
-    volume = working(probabilities)
+    volume = cut(working(probabilities))
     batch, size = volume.shape[0], volume.shape[1]
     check_shape('cameras.K', cameras.K, (batch, 'V', 3, 3))
     check_no_nan('cameras.K', cameras.K)
@@ -79,12 +87,13 @@ def trace(probabilities: Tensor, cameras: ViewCameras, height: int, width: int) 
         volume[:, None],
         # The grid's axes are named from the last of the volume to the first.
         2 * points.flip(-1).reshape(batch, 1, 1, -1, 3),
+        mode=interpolation,
         padding_mode='border',
         align_corners=False,
     ).reshape(depth.shape)
     hits = far > near
     inside = (depth < far[..., None]) & hits[..., None]
-    return Rays(torch.where(inside, found, 0), depth, torch.where(hits, far, 0), hits)
+    return Rays(torch.where(inside, cut(found), 0), depth, torch.where(hits, far, 0), hits)
 
 
 def _pixel_rays(
@@ -163,7 +172,7 @@ def ray_consistency(
     ends, escapes = event_probabilities(rays)
     cost = torch.zeros_like(escapes)
     if masks is not None:
-        covered = masks[:, :, 0].to(ends.dtype)
+        covered = cut(masks[:, :, 0].to(ends.dtype))
         cost = cost + (1 - covered) * ends.sum(-1) + covered * escapes
     if depths is not None:
         outside = rays.exit_depth + ESCAPE_BEHIND

@@ -6,6 +6,7 @@ from recon3d_core.losses._inputs import (
     check_no_nan,
     check_pair,
     check_unit_range,
+    cut,
     reduced,
     working,
 )
@@ -18,8 +19,8 @@ def _prepared(probabilities: Tensor, occupancy: Tensor) -> tuple[Tensor, Tensor]
     check_pair('probabilities', probabilities, 'occupancy', occupancy)
     check_unit_range('probabilities', probabilities)
     check_unit_range('occupancy', occupancy)
-    values = working(probabilities)
-    return values.flatten(1), occupancy.to(values.dtype).flatten(1)
+    values = cut(working(probabilities))
+    return values.flatten(1), cut(occupancy.to(values.dtype)).flatten(1)
 
 
 def volumetric_l2(probabilities: Tensor, occupancy: Tensor, reduction: str = 'mean') -> Tensor:
@@ -106,6 +107,6 @@ def cross_entropy_from_logits(
     check_no_nan('logits', logits)
     check_unit_range('occupancy', occupancy)
     values = working(logits).flatten(1)
-    truth = occupancy.to(values.dtype).flatten(1)
+    truth = cut(occupancy.to(values.dtype)).flatten(1)
     voxels = functional.binary_cross_entropy_with_logits(values, truth, reduction='none')
     return reduced(voxels.mean(1), reduction)
