@@ -26,25 +26,28 @@ def clock(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def progress(total: int, done: int, title: str, quiet: bool = False) -> Iterator[Advance]:
-    """Show how far a training is.
+def progress(
+    total: int, done: int, title: str, *, unit: str = 'steps', quiet: bool = False
+) -> Iterator[Advance]:
+    """Show how far something is.
 
     Args:
         total: Steps of all of it.
         done: Steps done before.
         title: What it is.
+        unit: What a step is called.
         quiet: Show nothing, as all processes but the first do.
     """
     if quiet:
         yield lambda *_, **__: None
     elif sys.stderr.isatty():
-        with _bar(total, done, title) as advance:
+        with _bar(total, done, title, unit) as advance:
             yield advance
     else:
-        yield _lines(total, done, title)
+        yield _lines(total, done, title, unit)
 
 
-def _lines(total: int, first: int, title: str) -> Advance:
+def _lines(total: int, first: int, title: str, unit: str) -> Advance:
     begin = last = time.perf_counter()
 
     def advance(done: int, note: str, *, line: bool = False) -> None:
@@ -55,7 +58,7 @@ def _lines(total: int, first: int, title: str) -> Advance:
         last = now
         left = (now - begin) / max(1, done - first) * (total - done)
         print(  # noqa: T201 - this is what the command shows
-            f'{title}: {done}/{total} steps, {note}, {clock(left)} left',
+            f'{title}: {done}/{total} {unit}, {note}, {clock(left)} left',
             file=sys.stderr,
             flush=True,
         )
@@ -64,7 +67,7 @@ def _lines(total: int, first: int, title: str) -> Advance:
 
 
 @contextlib.contextmanager
-def _bar(total: int, first: int, title: str) -> Iterator[Advance]:
+def _bar(total: int, first: int, title: str, unit: str) -> Iterator[Advance]:
     try:
         from rich.progress import (
             BarColumn,
@@ -74,7 +77,7 @@ def _bar(total: int, first: int, title: str) -> Iterator[Advance]:
             TimeRemainingColumn,
         )
     except ImportError:  # a bare GPU machine
-        yield _lines(total, first, title)
+        yield _lines(total, first, title, unit)
         return
     from rich.console import Console
 
@@ -82,6 +85,7 @@ def _bar(total: int, first: int, title: str) -> Iterator[Advance]:
         TextColumn('{task.description}'),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn(unit),
         TextColumn('{task.fields[note]}'),
         TimeRemainingColumn(elapsed_when_finished=True),
     )

@@ -18,6 +18,7 @@ from recon3d_core.errors import InputError
 from recon3d_core.models import create_model
 from recon3d_core.models.base import VolumeNetwork
 from recon3d_core.training import checkpoints
+from recon3d_core.training.devices import torch_device
 from recon3d_core.training.progress import progress
 from recon3d_core.training.recipe import differences, load_recipe, make_recipe, Recipe
 from recon3d_core.training.trainer import Trainer
@@ -117,16 +118,13 @@ def make_fabric(precision: str, device: str, devices: int, nodes: int) -> Any:
 
 def _devices(device: str, count: int) -> tuple[str, int | list[int]]:
     """Return Fabric's accelerator and devices."""
-    kind, _, index = device.partition(':')
-    if kind not in ('auto', 'cpu', 'cuda') or (index and not index.isdecimal()):
-        raise InputError('--device', repr(device), 'auto, cpu, cuda or cuda:N')
-    present = torch.cuda.device_count()
-    if kind == 'cpu' or (kind == 'auto' and not present):
+    chosen = torch_device(device)
+    if chosen == 'cpu':
         return 'cpu', count
-    if max(count, int(index or 0) + 1) > present:
-        wanted = f'{device} with {count} devices'
-        raise InputError('devices', wanted, f'at most the {present} CUDA devices of this machine')
-    return 'cuda', [int(index)] if index and count == 1 else count
+    present = torch.cuda.device_count()
+    if count > present:
+        raise InputError('--devices', count, f'at most the {present} CUDA devices of this machine')
+    return 'cuda', [int(chosen.partition(':')[2])] if count == 1 else count
 
 
 def _network(recipe: Recipe) -> VolumeNetwork:

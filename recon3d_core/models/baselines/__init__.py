@@ -1,0 +1,1 @@
+"""What a network has to beat: shapes that need no learning."""
