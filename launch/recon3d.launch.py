@@ -66,6 +66,13 @@ ARGUMENTS = [
         description='Whether RViz is started with every output.',
     ),
     DeclareLaunchArgument(
+        'viewer',
+        default_value='false',
+        choices=['true', 'false'],
+        description='Whether the scene is shown in a web page, at port 8080 of this machine; '
+        'sink.viewer.host and sink.viewer.port are parameters.',
+    ),
+    DeclareLaunchArgument(
         'bag',
         default_value='',
         description='Bag to play with its own clock; sets use_sim_time.',
@@ -105,6 +112,8 @@ def start(context: LaunchContext) -> list[Action]:
     given = {item.name: LaunchConfiguration(item.name).perform(context) for item in ARGUMENTS}
     sim_time = (given['use_sim_time'] or str(bool(given['bag']))).lower() == 'true'
     parameters = {'autostart': given['autostart'] == 'true', 'use_sim_time': sim_time}
+    if given['viewer'] == 'true':
+        parameters['viewer'] = True
     if given['device']:
         parameters['device'] = given['device']
     actions: list[Action] = [

@@ -11,6 +11,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import numpy as np
+from recon3d_ros.stages import StageTimes
 
 _REPEAT_S = 10.0
 _WINDOW = 300
@@ -67,6 +68,8 @@ class Statistics:
         self.fallback: str | None = None
         self.pipeline: dict[str, float] = {}
         self.timings_ms: dict[str, float] = {}
+        self.stages = StageTimes()
+        self.errors = 0
         self.integrated_s: float | None = None
         self._failed_s: float | None = None
         self._drops_before: Counter[str] = Counter()
@@ -79,6 +82,13 @@ class Statistics:
             self.last_drop = text
             if reason == 'internal_error':
                 self._failed_s = time.monotonic()
+
+    def fail(self, text: str) -> None:
+        """Count an error that cost no frame, as in a callback or an output."""
+        with self._lock:
+            self.errors += 1
+            self.last_drop = text
+            self._failed_s = time.monotonic()
 
     def pose_failure(self, text: str) -> None:
         """Count a frame whose pose was not to be had."""
@@ -93,6 +103,7 @@ class Statistics:
             self.integrated_s = time.monotonic()
             self.timings_ms = dict(timings_ms)
             self._latencies_s.append(latency_s)
+        self.stages.add(timings_ms)
 
     def reset(self, reason: str) -> None:
         """Count a reset of the state."""
@@ -222,6 +233,7 @@ class Diagnostics:
             'fallback': statistics.fallback or 'none',
             'device memory [MB]': device_memory_mb(),
             'last drop': statistics.last_drop or 'none',
+            'errors': statistics.errors,
         }
         values.update({f'dropped: {k}': n for k, n in sorted(statistics.drops.items())})
         values.update({f'resets: {k}': n for k, n in sorted(statistics.resets.items())})

@@ -11,7 +11,6 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
 from collections.abc import Sequence
 import logging
-from pathlib import Path
 import signal
 import sys
 import threading
@@ -22,12 +21,12 @@ from diagnostic_msgs.msg import DiagnosticArray
 import rclpy
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 from recon3d_core import registry
-from recon3d_core.errors import InputError, Recon3DError
-from recon3d_ros import parameters
+from recon3d_core.errors import InputError, PluginError, Recon3DError
+from recon3d_ros import parameters, spinning
+from recon3d_ros.clear_box import ClearBox
 from recon3d_ros.diagnostics import Diagnostics, Statistics, ThrottledLog
 from recon3d_ros.inputs import CameraInput
 from recon3d_ros.outputs import Outputs
@@ -40,6 +39,8 @@ from recon3d_ros.worker import Surroundings, Worker
 
 _OK = TransitionCallbackReturn.SUCCESS
 _FAILED = TransitionCallbackReturn.FAILURE
+_RETRY_S = 30.0
+"""How often a start that waits for a parameter is tried again, and says what is missing."""
 
 
 class Recon3DNode(LifecycleNode):
@@ -49,7 +50,9 @@ class Recon3DNode(LifecycleNode):
         parameters: The options in force.
         pipeline: The reconstruction, between configure and clean-up.
         worker: The thread that runs it, while active.
-        failed: Why the automatic start failed, or None.
+        failed: Why the automatic start failed for good, or None.
+        waiting: Why the node is not configured although it should start by itself: a change of
+            `pose_source.plugin` can mend it, and starts it then. None where it need not wait.
     """
 
     def __init__(self, name: str = 'recon3d', **kwargs: Any) -> None:
@@ -67,12 +70,13 @@ class Recon3DNode(LifecycleNode):
         self.pipeline: Any = None
         self.worker: Worker | None = None
         self.failed: str | None = None
+        self.waiting: str | None = None
         self.statistics = Statistics()
         self._sinks: dict[str, Sink] = {}
         self._inputs: list[CameraInput] = []
         self._pose_source: PoseSource | None = None
         self._outputs: Outputs | None = None
-        self._requests: Services | None = None
+        self._requests: list[Services | ClearBox] = []
         self._jumps: Any = None
         self._timers_made: list[Any] = []
         self._diagnostics_publisher: Any = None
@@ -85,11 +89,13 @@ class Recon3DNode(LifecycleNode):
         # Watching goes on in real time even where simulated time stands still.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.add_on_set_parameters_callback(
-            parameters.on_set_callback(lambda: self.parameters, self._apply)
+            parameters.on_set_callback(
+                lambda: self.parameters, self._apply, lambda: self.pipeline is not None
+            )
         )
-        self._starter = None
+        self._starter: Any = None
         if self.settings().autostart:
-            self._starter = self.create_timer(0.0, self._autostart, clock=self._steady)
+            self._start_soon(0.0)
 
     def settings(self) -> NodeConfig:
         """Return the node's options in force."""
@@ -99,11 +105,21 @@ class Recon3DNode(LifecycleNode):
         """Return the time of the node's clock."""
         return int(self.get_clock().now().nanoseconds)
 
+    def _start_soon(self, delay_s: float) -> None:
+        if self._starter is not None:
+            self.destroy_timer(self._starter)
+        self._starter = self.create_timer(delay_s, self._autostart, clock=self._steady)
+
     def _autostart(self) -> None:
         """Configure and activate, once; no launch system is needed, on any distribution."""
-        self._starter.cancel()  # type: ignore[attr-defined]
+        self._starter.cancel()
+        if self.pipeline is not None:  # somebody was quicker
+            return
         if self.trigger_configure() != _OK:
-            self.failed = self.failed or 'the node could not be configured'
+            if self.waiting is None:
+                self.failed = self.failed or 'the node could not be configured'
+            else:
+                self._start_soon(_RETRY_S)
         elif self.trigger_activate() != _OK:
             self.failed = self.failed or 'the node could not be activated'
 
@@ -114,6 +130,8 @@ class Recon3DNode(LifecycleNode):
             sink.config = new.sinks[name]
         if self._pose_source is not None:
             self._pose_source.config = new.node.pose_source.config
+        if self.waiting is not None and parameters.POSE_SOURCE in changes:
+            self._start_soon(0.0)
         pipeline = self.pipeline
         known = type(new.pipeline).model_fields
         for path, value in changes.items():
@@ -126,19 +144,19 @@ class Recon3DNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the pipeline and its models, and advertise the outputs."""
+        self.failed = self.waiting = None
         try:
             from recon3d_core.scene.pipeline import Pipeline
 
+            # Another source of poses than at the start has parameters of its own.
+            self.parameters = parameters.declare(self)
+            self._pose_source = self._make_pose_source()
             self.pipeline = Pipeline(self.parameters.pipeline)
             self.statistics.begin()
             self._sinks = {
                 name: registry.load('sink', name)(self, options)
                 for name, options in self.parameters.sinks.items()
             }
-            section = self.settings().pose_source
-            self._pose_source = registry.load('pose_source', section.plugin)(
-                self, self.settings().world_frame, section.config
-            )
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises is told in one line
             self._give_up('configure', error)
             self._release()
@@ -146,8 +164,22 @@ class Recon3DNode(LifecycleNode):
         for name, why in self.parameters.skipped.items():
             self.get_logger().info(f'output {name} is not available: {why}')
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._requests = Services(self, lambda: self.worker, self._save_directory, self._enabled)
+        self._requests = [
+            Services(self, lambda: self.worker, self.settings, self._enabled),
+            ClearBox(self, lambda: self.worker, lambda: self.settings().world_frame),
+        ]
         return super().on_configure(state)
+
+    def _make_pose_source(self) -> PoseSource:
+        section = self.settings().pose_source
+        try:
+            made: PoseSource = registry.load('pose_source', section.plugin)(
+                self, self.settings().world_frame, section.config
+            )
+        except PluginError as error:
+            self.waiting = str(error)
+            raise
+        return made
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and start the threads."""
@@ -201,9 +233,13 @@ class Recon3DNode(LifecycleNode):
         self.worker = worker
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and end the threads; what was seen is kept."""
-        self._stop()
-        return super().on_deactivate(state)
+        """Unsubscribe and end the threads; what was seen is kept.
+
+        A pipeline that does not come back from a frame is given up; the node is unconfigured then.
+        """
+        ended = self._stop()
+        result = super().on_deactivate(state)
+        return result if ended else TransitionCallbackReturn.ERROR
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:  # noqa: ARG002
         """Free the pipeline, its models and the outputs."""
@@ -228,7 +264,8 @@ class Recon3DNode(LifecycleNode):
         self._release()
         super().destroy_node()
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
+        """End the threads; return whether the pipeline came back from its last frame."""
         if self._jumps is not None:
             self._jumps.unregister()
             self._jumps = None
@@ -238,8 +275,13 @@ class Recon3DNode(LifecycleNode):
         for camera in self._inputs:
             camera.close()
         worker, self.worker = self.worker, None
-        if worker is not None:
-            worker.stop()
+        ended = worker is None or worker.stop()
+        if worker is not None and not ended:
+            self.get_logger().error(
+                'the pipeline is still busy with a frame: it is given up, and closed when it ends'
+            )
+            worker.close_pipeline_later()
+            self.pipeline = None
         if self._poses_started and self._pose_source is not None:
             self._pose_source.stop()
         self._poses_started = False
@@ -247,14 +289,15 @@ class Recon3DNode(LifecycleNode):
         if self._outputs is not None:
             self._outputs.stop()
             self._outputs = None
+        return ended
 
     def _release(self) -> None:
         for sink in self._sinks.values():
             sink.close()
         self._sinks = {}
-        if self._requests is not None:
-            self._requests.close()
-            self._requests = None
+        for requests in self._requests:
+            requests.close()
+        self._requests = []
         if self._diagnostics_publisher is not None:
             self.destroy_publisher(self._diagnostics_publisher)
             self._diagnostics_publisher = None
@@ -263,16 +306,28 @@ class Recon3DNode(LifecycleNode):
         if pipeline is not None:
             pipeline.close()
 
-    def refuse(self, error: Exception) -> None:
-        """Count what rclpy raised for a message that it could not even read."""
-        text = f'a message could not be read: {type(error).__name__}: {error}'
-        self.statistics.drop('unreadable_message', text)
-        self._log.warning('unreadable_message', text)
+    def note_error(self, error: Exception) -> None:
+        """Count and tell what the executor raised: an unreadable message, or a bug in a callback."""
+        what = f'{type(error).__name__}: {error}'
+        if spinning.is_unreadable(error):
+            text = f'a message could not be read: {what}'
+            self.statistics.drop('unreadable_message', text)
+            self._log.warning('unreadable_message', text)
+            return
+        text = f'a callback failed (internal_error): {what}'
+        self.statistics.fail(text)
+        self._log.error(
+            f'internal_error {type(error).__name__}', f'{text} at {spinning.place(error)}'
+        )
 
     def _give_up(self, what: str, error: Exception) -> None:
         name = '' if isinstance(error, Recon3DError) else f'{type(error).__name__}: '
-        self.failed = f'cannot {what}: {name}{" ".join(str(error).split())}'
-        self.get_logger().error(self.failed)
+        reason = f'cannot {what}: {name}{" ".join(str(error).split())}'
+        if self.waiting is None:
+            self.failed = reason
+        else:
+            reason += ' The node stays up and starts when pose_source.plugin is changed.'
+        self.get_logger().error(reason)
 
     def _time_went_back(self, jump: Any) -> None:
         worker = self.worker
@@ -290,9 +345,6 @@ class Recon3DNode(LifecycleNode):
         self._diagnostics_publisher.publish(array)
         if worker.enabled:
             self._watchdog.look()
-
-    def _save_directory(self) -> Path:
-        return Path(self.settings().save_directory).expanduser()
 
     def _enabled(self, enabled: bool) -> None:
         self.get_logger().info('enabled' if enabled else 'disabled by ~/enable')
@@ -336,20 +388,10 @@ def _spin(stop: threading.Event) -> int:
     except (InputError, Recon3DError) as error:
         sys.stderr.write(f'error: {error}\n')
         return error.exit_code
-    # Callbacks only store references, so that one thread is enough and costs the least.
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
     try:
-        while rclpy.ok() and not stop.is_set() and node.failed is None:
-            try:
-                executor.spin_once(timeout_sec=0.2)
-            except ExternalShutdownException:
-                break
-            except Exception as error:  # noqa: BLE001 - such as text in a message that is no UTF-8
-                node.refuse(error)
+        spinning.spin(node, lambda: stop.is_set() or node.failed is not None)
         return 1 if node.failed else 0
     finally:
-        executor.shutdown(timeout_sec=0.0)
         node.destroy_node()
         # Fast DDS needs a moment to hand out the last acknowledgements.
         time.sleep(0.01)

@@ -154,7 +154,9 @@ class Outputs:
         fresh = version > feed.published
         if joined or (fresh and self._rate_allows(feed, 1 / feed.sink.config.max_rate_hz)):
             feed.published, feed.published_ns = version, self._now_ns()
-            if self._guarded(name, feed.sink.publish, snapshot):
+            with self._statistics.stages.measure(f'publish {name}'):
+                published = self._guarded(name, feed.sink.publish, snapshot)
+            if published:
                 self._statistics.publish(name)
 
     def _guarded(self, name: str, function: Callable[..., Any], *arguments: Any) -> bool:

@@ -29,6 +29,9 @@ from recon3d_core.scene.options import DEFAULT_PLUGINS, PipelineConfig
 DEFAULT_BUDGET_MS = 60.0
 """Time for object work per frame in the node, which must keep up with a camera at 15 Hz."""
 
+POSE_SOURCE = 'pose_source.plugin'
+"""May change while the node is not configured: where TF is missing, another source is taken."""
+
 _INT64_MAX = 2**63 - 1
 _NAMESPACE = re.compile('(~?/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 
@@ -95,6 +98,15 @@ class NodeConfig(Options):
     save_directory: str = option(
         'recon3d_out', 'Folder into which the service ~/save writes.', live=True
     )
+    map_file: str = option(
+        'recon3d_map.npz',
+        'File that ~/save_map writes and ~/load_map reads: the surface of the scene.',
+        live=True,
+    )
+    viewer: bool = option(
+        False,
+        'Whether the scene is shown in a web page, at sink.viewer.host and sink.viewer.port.',
+    )
     autostart: bool = option(
         True, 'Whether the node configures and activates itself; otherwise a manager does.'
     )
@@ -155,7 +167,7 @@ class NodeParameters:
         _check_known(nested)
         node = config.validate(NodeConfig, of_node)
         pipeline = config.validate(PipelineConfig, {'budget_ms': DEFAULT_BUDGET_MS} | nested)
-        classes, skipped = _sink_classes(node.sinks)
+        classes, skipped = _sink_classes(node.sinks, viewer=node.viewer)
         sinks = {
             name: config.validate(plugin.Config, of_sinks.get(name, {}), f'sink.{name}')
             for name, plugin in classes.items()
@@ -173,24 +185,36 @@ class NodeParameters:
         """Return `{dotted path: value}` of every option."""
         return {info.path: info.default for info in self.options()}
 
-    def changed(self, changes: Mapping[str, Any]) -> NodeParameters:
+    def changed(self, changes: Mapping[str, Any], *, configured: bool = True) -> NodeParameters:
         """Return the parameters with some values replaced.
+
+        Args:
+            changes: The new values.
+            configured: Whether the node is configured; before, the source of poses may change.
 
         Raises:
             ConfigError: An option is unknown, cannot change while running, or is out of range.
+            PluginError: A plugin that was asked for cannot be loaded.
         """
         known = {info.path: info for info in self.options()}
+        kept = self.flat()
         for path in changes:
             if path not in known:
                 raise ConfigError(
                     f'unknown option {path}', fix=registry.closest(path, list(known))
                 )
-            if not known[path].live:
+            if path == POSE_SOURCE and not configured:
+                # Another source has other options.
+                section = POSE_SOURCE.removesuffix('plugin')
+                kept = {key: value for key, value in kept.items() if not key.startswith(section)}
+            elif not known[path].live:
                 raise ConfigError(
                     f'option {path} cannot change while running',
-                    fix='Set it in the parameter file and start the node again.',
+                    fix='Deactivate and clean up the node first.'
+                    if path == POSE_SOURCE
+                    else 'Set it in the parameter file and start the node again.',
                 )
-        return NodeParameters.from_values({**self.flat(), **changes})
+        return NodeParameters.from_values({**kept, **changes})
 
 
 def _check_known(pipeline_values: Mapping[str, Any]) -> None:
@@ -200,23 +224,27 @@ def _check_known(pipeline_values: Mapping[str, Any]) -> None:
             raise ConfigError(f'unknown option {key}', fix=registry.closest(key, known))
 
 
-def _sink_classes(wanted: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
+def _sink_classes(wanted: list[str], *, viewer: bool) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the sinks to use, and why each of the others cannot be."""
-    if wanted:
-        return {name: registry.load('sink', name) for name in wanted}, {}
-    classes, skipped = {}, {}
-    for name in registry.names('sink'):
+    asked = [*wanted, *(['viewer'] if viewer else [])]
+    classes = {name: registry.load('sink', name) for name in asked}
+    skipped: dict[str, str] = {}
+    for name in () if wanted else registry.names('sink'):
         try:
-            classes[name] = registry.load('sink', name)
+            kind = registry.load('sink', name)
         except PluginError as error:
             skipped[name] = str(error.got)
+            continue
+        if not kind.on_request:
+            classes[name] = kind
     return classes, skipped
 
 
 def declare(node: Any) -> NodeParameters:
     """Declare all parameters on a node and return their values, overrides applied.
 
-    What plugins are chosen is read first, since it decides which other parameters there are.
+    What plugins are chosen is read first, since it decides which other parameters there are. Those
+    that are declared already keep their values.
 
     Args:
         node: The rclpy node.
@@ -249,13 +277,19 @@ def _choices_of_plugins() -> list[OptionInfo]:
         )
         for kind, name in defaults.items()
     ]
-    text = NodeConfig.model_fields['sinks'].description or ''
-    return [*found, OptionInfo('sinks', list[str], [], text, '', None, None, (), False)]
+    fields = NodeConfig.model_fields
+    for name, kind, default in (('sinks', list[str], []), ('viewer', bool, False)):
+        text = fields[name].description or ''
+        found.append(OptionInfo(name, kind, default, text, '', None, None, (), False))
+    return found
 
 
 def _declare_one(node: Any, info: OptionInfo) -> Any:
     try:
-        value = node.declare_parameter(info.path, info.default, descriptor_of(info)).value
+        if node.has_parameter(info.path):
+            value = node.get_parameter(info.path).value
+        else:
+            value = node.declare_parameter(info.path, info.default, descriptor_of(info)).value
     except ParameterException as error:
         found = re.search(r'value \((.*?)\)', str(error))
         value = found.group(1) if found else ' '.join(str(error).split())
@@ -274,7 +308,7 @@ def descriptor_of(info: OptionInfo) -> ParameterDescriptor:
         name=info.path,
         description=text,
         additional_constraints=f'One of: {", ".join(map(str, choices))}' if choices else '',
-        read_only=not info.live,
+        read_only=not info.live and info.path != POSE_SOURCE,
         # So that 1 is accepted where 1.0 is meant; the models check the type.
         dynamic_typing=True,
     )
@@ -324,12 +358,14 @@ def unknown_overrides(node: Any, parameters: NodeParameters) -> list[str]:
 def on_set_callback(
     current: Callable[[], NodeParameters],
     apply: Callable[[NodeParameters, dict[str, Any]], None],
+    configured: Callable[[], bool],
 ) -> Callable[[list[Any]], SetParametersResult]:
     """Return the callback that checks and applies a change of parameters.
 
     Args:
         current: Returns the parameters in force.
         apply: Is given the new parameters and the changed values.
+        configured: Returns whether the node is configured.
     """
 
     def callback(changes: list[Any]) -> SetParametersResult:
@@ -338,7 +374,7 @@ def on_set_callback(
         if not values:  # such as use_sim_time or the overrides of QoS
             return SetParametersResult(successful=True)
         try:
-            new = current().changed(values)
+            new = current().changed(values, configured=configured())
         except (InputError, PluginError, UnknownPluginError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         flat = new.flat()

@@ -1,26 +1,36 @@
-"""The services ~/reset, ~/save and ~/enable."""
+"""The services: ~/reset, ~/save, ~/save_map, ~/load_map, ~/timings and ~/enable."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future as ThreadFuture
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+import time
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
+from recon3d_ros.parameters import NodeConfig
 from recon3d_ros.worker import Worker
 from std_srvs.srv import SetBool, Trigger
 
+_FLUSH_S = 2.0
+"""Longest time that ~/save works off what waits; with a camera that goes on, more always comes."""
+
 
 class Services:
-    """The node's services; those that need the worker do not hold up the executor meanwhile."""
+    """The node's services; none holds up the executor, and files hold up no frame.
+
+    Paths are parameters and never part of a request: who may call a service may not thereby
+    choose where this process reads or writes.
+    """
 
     def __init__(
         self,
         node: Any,
         worker: Callable[[], Worker | None],
-        save_directory: Callable[[], Path],
+        settings: Callable[[], NodeConfig],
         on_enable: Callable[[bool], None],
     ) -> None:
         """Create the services.
@@ -28,32 +38,60 @@ class Services:
         Args:
             node: The rclpy node.
             worker: Returns the worker, or None while the node is not active.
-            save_directory: Returns the folder to write to.
+            settings: Returns the options in force.
             on_enable: Told when the node is switched on or off.
         """
         self._node = node
         self._worker = worker
-        self._save_directory = save_directory
+        self._settings = settings
         self._on_enable = on_enable
+        # One thread: two requests that write the same files do it one after the other.
+        self._files = ThreadPoolExecutor(1, thread_name_prefix='recon3d files')
         group = ReentrantCallbackGroup()
-        table = (
-            (Trigger, '~/reset', self._reset),
-            (Trigger, '~/save', self._save),
-            (SetBool, '~/enable', self._enable),
-        )
+        table = {
+            '~/reset': self._reset,
+            '~/save': self._save,
+            '~/save_map': self._save_map,
+            '~/load_map': self._load_map,
+            '~/timings': self._timings,
+        }
         self._services = [
-            node.create_service(kind, name, callback, callback_group=group)
-            for kind, name, callback in table
+            node.create_service(Trigger, name, self._answer(action), callback_group=group)
+            for name, action in table.items()
         ]
+        self._services.append(
+            node.create_service(SetBool, '~/enable', self._enable, callback_group=group)
+        )
 
     def close(self) -> None:
-        """Remove the services."""
+        """Remove the services; files that are being written are finished."""
         for service in self._services:
             self._node.destroy_service(service)
         self._services = []
+        self._files.shutdown(wait=False, cancel_futures=True)
+
+    def _answer(self, action: Callable[[Worker], Awaitable[Any]]) -> Callable[..., Any]:
+        """Return the callback that answers with what an action gives, or why it failed."""
+
+        async def callback(request: Any, response: Any) -> Any:  # noqa: ARG001
+            worker = self._worker()
+            if worker is None:
+                response.success, response.message = False, 'the node is not active'
+                return response
+            try:
+                result = await action(worker)
+            except Exception as error:  # noqa: BLE001 - a failed request must not end the node
+                response.success = False
+                response.message = f'{type(error).__name__}: {error}'
+                self._node.get_logger().error(f'service failed: {response.message}')
+            else:
+                response.success, response.message = True, str(result or 'done')
+            return response
+
+        return callback
 
     async def _done(self, pending: ThreadFuture[Any]) -> Any:
-        """Return what a command of the worker gave; the executor goes on meanwhile."""
+        """Return what another thread gave; the executor goes on meanwhile."""
         executor = self._node.executor
         future: Future[Any] = Future(executor=executor)
 
@@ -70,30 +108,35 @@ class Services:
         pending.add_done_callback(finish)
         return await future
 
-    async def _run(self, response: Any, command: Callable[[Worker], ThreadFuture[Any]]) -> Any:
-        worker = self._worker()
-        if worker is None:
-            response.success, response.message = False, 'the node is not active'
-            return response
-        try:
-            result = await self._done(command(worker))
-        except Exception as error:  # noqa: BLE001 - a failed request must not end the node
-            response.success = False
-            response.message = f'{type(error).__name__}: {error}'
-            self._node.get_logger().error(f'service failed: {response.message}')
-        else:
-            response.success, response.message = True, str(result or 'done')
-        return response
+    async def _reset(self, worker: Worker) -> None:
+        await self._done(worker.reset('~/reset was called'))
 
-    async def _reset(self, request: Any, response: Any) -> Any:  # noqa: ARG002
-        return await self._run(response, lambda worker: worker.reset('~/reset was called'))
+    async def _save(self, worker: Worker) -> Path:
+        directory = Path(self._settings().save_directory).expanduser()
+        begin_s = time.monotonic()
+        # In slices, with a frame between two of them.
+        while await self._done(worker.finish_some()) and time.monotonic() - begin_s < _FLUSH_S:
+            pass
+        output = await self._done(worker.output())
+        await self._done(self._files.submit(output.write, directory))
+        return directory
 
-    async def _save(self, request: Any, response: Any) -> Any:  # noqa: ARG002
-        # The path is a parameter and never part of a request: who may call a service may not
-        # thereby choose where this process writes.
-        directory = self._save_directory()
+    async def _save_map(self, worker: Worker) -> str:
+        path = self._map_file()
+        await self._done(self._files.submit(worker.on.pipeline.save_map, path))
+        return f'{path}, in the frame {self._settings().world_frame}'
 
-        return await self._run(response, lambda worker: worker.save(directory))
+    async def _load_map(self, worker: Worker) -> Path:
+        path = self._map_file()
+        await self._done(self._files.submit(worker.on.pipeline.load_map, path))
+        await self._done(worker.show())
+        return path
+
+    def _map_file(self) -> Path:
+        return Path(self._settings().map_file).expanduser()
+
+    async def _timings(self, worker: Worker) -> str:
+        return worker.on.statistics.stages.table()
 
     async def _enable(self, request: Any, response: Any) -> Any:
         worker = self._worker()

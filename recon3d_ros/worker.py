@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 import dataclasses
-from pathlib import Path
 import queue
 import threading
 import time
-import traceback
 from typing import Any
 
 import numpy as np
-from recon3d_core.errors import FrameError
+from numpy.typing import NDArray
+from recon3d_core.errors import FrameError, InputError
+from recon3d_core.geometry.regions import Box
+from recon3d_core.scene.output import Output
 from recon3d_core.types import Frame, SceneUpdate
 from recon3d_ros.diagnostics import Statistics, ThrottledLog
 from recon3d_ros.inputs import CameraInput, take_oldest
@@ -22,7 +23,9 @@ from recon3d_ros.parameters import NodeConfig
 from recon3d_ros.pose_sources.base import PoseSource
 from recon3d_ros.raw_frame import RawFrame
 from recon3d_ros.sinks.base import Snapshot
+from recon3d_ros.spinning import place
 
+STOP_S = 10.0
 _BACK_NS = 1_000_000_000
 _AHEAD_NS = 60_000_000_000
 _DOWN = np.array([0.0, 0.0, -1.0])
@@ -137,14 +140,28 @@ class Worker:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self, timeout_s: float = 10.0) -> None:
-        """End the thread after the frame that it works on; waiting commands are cancelled."""
+    def stop(self, timeout_s: float = STOP_S) -> bool:
+        """End the thread after the frame that it works on; waiting commands are cancelled.
+
+        Returns:
+            Whether it ended. Where it did not, the pipeline is still in its hands.
+        """
         self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         while not self._commands.empty():
             self._commands.get()[1].cancel()
+        return not self._thread.is_alive()
+
+    def close_pipeline_later(self) -> None:
+        """Have the pipeline closed when the thread has ended, without waiting for that."""
+
+        def close() -> None:
+            self._thread.join()
+            self.on.pipeline.close()
+
+        threading.Thread(target=close, name='recon3d closing', daemon=True).start()
 
     def wake(self) -> None:
         """Tell the worker that there is something to do; never waits."""
@@ -161,20 +178,57 @@ class Worker:
         """Forget everything that was seen, for a reason that is logged and counted."""
         return self.call(lambda: self._reset(reason))
 
-    def save(self, directory: Path) -> Future[Any]:
-        """Finish what waits and write the scene's files; the future gives the folder."""
-        return self.call(lambda: self._save(directory))
+    def finish_some(self) -> Future[bool]:
+        """Do some of what the time budget put off; the future gives whether more is left."""
+        return self.call(self._finish_some)
 
-    def _save(self, directory: Path) -> Path:
-        self.on.pipeline.flush()
+    def output(self) -> Future[Output]:
+        """Take what the files of the scene are made of."""
+        return self.call(self._output)
+
+    def show(self) -> Future[None]:
+        """Have the outputs publish what there is, also before the first frame."""
+        return self.call(self._show)
+
+    def clear_box(
+        self, points_m: NDArray[np.float64], frame_id: str, stamp_ns: int
+    ) -> Future[str]:
+        """Forget what is in the bounding box of points; the future gives a line about it.
+
+        Args:
+            points_m: (N, 3) in `frame_id`, whose axes the box has.
+            frame_id: The results' frame, or one that the pose source can place in it.
+            stamp_ns: When that frame was there; 0 = now.
+        """
+        return self.call(lambda: self._clear_box(points_m, frame_id, stamp_ns))
+
+    def _output(self) -> Output:
         # The pipeline knows what it refused; the rest never came to it.
         dropped = self.on.statistics.frames_dropped() - self.on.pipeline.dropped
         for camera in self.on.inputs:
             dropped['displaced'] += camera.displaced
-        self.on.pipeline.save(directory, +dropped)
+        return self.on.pipeline.output(+dropped)
+
+    def _show(self) -> None:
+        self._frame_id = self._frame_id or self.on.pose_source.output_frame('')
         if self._frame_id:
             self.on.outputs.offer(self._snapshot())
-        return directory
+
+    def _clear_box(self, points_m: NDArray[np.float64], frame_id: str, stamp_ns: int) -> str:
+        world = self._frame_id or self.on.pose_source.output_frame('')
+        frame_id = frame_id.lstrip('/')
+        if not frame_id:
+            raise InputError('the box has no frame_id', fix=f'Fill header.frame_id: {world!r}.')
+        T_world_box = np.eye(4)
+        if frame_id != world:
+            T_world_box = self.on.pose_source.locate(frame_id, stamp_ns)
+        box = Box.around(points_m, T_world_box)
+        gone = self.on.pipeline.clear_box(box)
+        if self._frame_id:
+            self.on.outputs.offer(self._snapshot())
+        edges = ' x '.join(f'{edge:.2f}' for edge in box.size_m)
+        ids = ', '.join(map(str, gone)) or 'none'
+        return f'cleared a box of {edges} m in {frame_id}; objects removed: {ids}'
 
     def _run(self) -> None:
         while not self._stopping:
@@ -187,10 +241,11 @@ class Worker:
                 self._finish_when_idle()
                 self._offer_parts()
             except Exception as error:  # noqa: BLE001 - the worker must outlive any bug
-                self._internal_error('worker', error)
+                self._internal_error('worker', error, of_frame=False)
 
     def _run_commands(self) -> None:
-        while not self._commands.empty():
+        # Those that wait now: one that asks for the next must let a frame pass in between.
+        for _ in range(self._commands.qsize()):
             command, future = self._commands.get()
             if not future.set_running_or_notify_cancel():
                 continue
@@ -212,24 +267,27 @@ class Worker:
             self.on.statistics.drop(error.reason, str(error))
             self.on.log.warning(error.reason, f'frame dropped ({error.reason}): {error}')
         except Exception as error:  # noqa: BLE001 - the node stays up whatever a plugin raises
-            self._internal_error(f'{raw.camera}: frame dropped', error)
+            self._internal_error(f'{raw.camera}: frame dropped', error, of_frame=True)
         self._offer_parts()
         return True
 
-    def _internal_error(self, what: str, error: Exception) -> None:
+    def _internal_error(self, what: str, error: Exception, *, of_frame: bool) -> None:
         text = f'{what} (internal_error): {type(error).__name__}: {error}'
-        self.on.statistics.drop('internal_error', text)
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        self.on.log.error(
-            f'internal_error {type(error).__name__}', f'{text} at {where.name}:{where.lineno}'
-        )
+        if of_frame:
+            self.on.statistics.drop('internal_error', text)
+        else:
+            self.on.statistics.fail(text)
+        self.on.log.error(f'internal_error {type(error).__name__}', f'{text} at {place(error)}')
 
     def _update(self, raw: RawFrame) -> None:
         if self._stamps.check(raw.camera, raw.stamp_ns):
             self._reset('stamps went back')
             self._stamps.check(raw.camera, raw.stamp_ns)
-        frame = raw.to_frame(self.on.settings())
-        frame = self._placed(frame, raw.frame_id)
+        stages = self.on.statistics.stages
+        with stages.measure('convert'):
+            frame = raw.to_frame(self.on.settings())
+        with stages.measure('wait for pose'):
+            frame = self._placed(frame, raw.frame_id)
         begin_s = time.monotonic()
         objects = self._time_for_objects()
         update: SceneUpdate = self.on.pipeline.update(frame, objects=objects)
@@ -250,11 +308,15 @@ class Worker:
         """Do what the time budget put off, once no frame came for a while."""
         idle = time.monotonic() - self._updated_s > _IDLE_S
         if self._unfinished and idle and self.enabled and not self._stopping:
-            # In slices: a frame or a command that comes meanwhile waits for one at most.
-            changed = self.on.pipeline.flush(_IDLE_SLICE_MS)
-            self._unfinished = self.on.pipeline.unfinished
-            if changed:
-                self.on.outputs.offer(self._snapshot())
+            self._finish_some()
+
+    def _finish_some(self) -> bool:
+        # In slices: a frame or a command that comes meanwhile waits for one at most.
+        changed = self.on.pipeline.flush(_IDLE_SLICE_MS)
+        self._unfinished = self.on.pipeline.unfinished
+        if changed and self._frame_id:
+            self.on.outputs.offer(self._snapshot())
+        return self._unfinished
 
     def _time_for_objects(self) -> bool:
         """Return whether to work on objects: while frames wait, for a share of the time only.
@@ -278,7 +340,8 @@ class Worker:
 
     def _snapshot(self, parts: frozenset[str] = frozenset()) -> Snapshot:
         scene = self.on.pipeline.scene(**dict.fromkeys(parts, True))
-        return Snapshot(scene, self._frame_id, scene.stamp_ns)
+        # A map from a file is there before any frame.
+        return Snapshot(scene, self._frame_id, scene.stamp_ns or self.on.now_ns())
 
     def _offer_parts(self) -> None:
         """Compute the parts of the scene that one subscribed output is due for.
@@ -289,7 +352,8 @@ class Worker:
         if not parts or not self._frame_id:
             return
         begin = time.monotonic()
-        snapshot = self._snapshot(parts)
+        with self.on.statistics.stages.measure(f'extract {" and ".join(sorted(parts))}'):
+            snapshot = self._snapshot(parts)
         self.on.outputs.offer_parts(snapshot, parts, time.monotonic() - begin)
 
     def _reset(self, reason: str) -> None:

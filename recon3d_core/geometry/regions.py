@@ -67,5 +67,5 @@ class Box:
             margin_m: By how much the box is larger on each side; negative makes it smaller.
         """
         local = (points_world_m - self.T_world_box[:3, 3]) @ self.T_world_box[:3, :3]
-        inside: NDArray[np.bool_] = (np.abs(local) <= self.size_m / 2 + margin_m).all(-1)
-        return inside
+        inside = np.abs(local) <= self.size_m / 2 + margin_m
+        return np.asarray(inside.all(-1), bool)

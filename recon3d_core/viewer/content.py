@@ -18,6 +18,7 @@ from recon3d_core.viewer.ply import read_mesh
 SUMMARY = 'summary.json'
 SCENE = 'scene.ply'
 _AROUND_M = 0.01
+_BENEATH_M = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +162,7 @@ def without_objects(scene: Mesh, objects: Iterable[ShownObject]) -> Mesh:
     for item in objects:
         local = (scene.vertices_m - item.T_world_object[:3, 3]) @ item.T_world_object[:3, :3]
         low, high = -item.size_m / 2 - _AROUND_M, item.size_m / 2 + _AROUND_M
-        low[2] += 2 * _AROUND_M
+        low[2] = min(low[2] + _BENEATH_M, 0.0)
         inside |= ((local > low) & (local < high)).all(1)
     kept = ~inside[scene.faces].any(1)
     return Mesh(scene.vertices_m, scene.faces[kept], scene.colors)

@@ -78,6 +78,24 @@ class PoseSource(Plugin):
             FrameError: There is no such pose; the reason counts.
         """
 
+    def locate(self, frame_id: str, stamp_ns: int) -> Transform:  # noqa: ARG002
+        """Return the pose (4, 4) in `world_frame` of any frame, as somebody may name it.
+
+        Args:
+            frame_id: The frame.
+            stamp_ns: Time; 0 = the newest that is known.
+
+        Raises:
+            FrameError: This source does not know such frames, or not this one.
+        """
+        raise FrameError(
+            'unknown_frame',
+            f'pose source {self.name} knows only the frame of its results',
+            repr(frame_id),
+            repr(self.world_frame),
+            'The pose source tf knows every frame of TF.',
+        )
+
     def output_frame(self, frame_id: str) -> str:  # noqa: ARG002 - part of the interface
         """Return the frame of the results made of images in `frame_id`."""
         return self.world_frame

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import contextlib
+import importlib
 import time
 from typing import Any, Protocol
 
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
-from recon3d_core.config import option
+from recon3d_core.config import option, PluginConfig
 from recon3d_core.errors import FrameError, PluginError
 from recon3d_core.geometry.tf_tree import TransformTree
 from recon3d_ros.conversions.headers import ns_from_time
@@ -29,7 +30,10 @@ class TfBuffer(Protocol):
     """The seam: what is needed of a TF buffer."""
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Transform:
-        """Return `T_target_source` (4, 4) at a stamp, without waiting; FrameError otherwise."""
+        """Return `T_target_source` (4, 4) at a stamp, without waiting; FrameError otherwise.
+
+        A stamp of 0 takes the newest time at which all links are known.
+        """
 
     def clear(self) -> None:
         """Forget what was received, except for static transforms."""
@@ -78,6 +82,24 @@ class Tf2RosBuffer:
         self._listener.unregister()
 
 
+def tf_message() -> Any:
+    """Return the type `tf2_msgs/msg/TFMessage`.
+
+    Raises:
+        PluginError: It cannot be imported.
+    """
+    try:
+        return importlib.import_module('tf2_msgs.msg').TFMessage
+    except Exception as error:  # a broken package is as good as none
+        raise PluginError(
+            'pose_source tf needs tf2_ros or tf2_msgs',
+            str(error),
+            None,
+            'Install ros-$ROS_DISTRO-tf2-ros-py, or set pose_source.plugin to pose, odometry or '
+            'static.',
+        ) from error
+
+
 class TreeBuffer:
     """TF by the transform tree of the core, for machines without tf2_ros."""
 
@@ -87,22 +109,13 @@ class TreeBuffer:
         Raises:
             PluginError: The message package is missing.
         """
-        try:
-            from tf2_msgs.msg import TFMessage
-        except ImportError as error:
-            raise PluginError(
-                'pose_source tf needs tf2_ros or tf2_msgs',
-                str(error),
-                None,
-                'Install ros-$ROS_DISTRO-tf2-ros-py, or set pose_source.plugin to pose, '
-                'odometry or static.',
-            ) from error
+        kind = tf_message()
         self._node = node
         self._tree = TransformTree(cache_s)
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
-            node.create_subscription(TFMessage, '/tf', self._listen, QoSProfile(depth=100)),
-            node.create_subscription(TFMessage, '/tf_static', self._listen_static, latched),
+            node.create_subscription(kind, '/tf', self._listen, QoSProfile(depth=100)),
+            node.create_subscription(kind, '/tf_static', self._listen_static, latched),
         ]
 
     def _listen(self, message: Any, static: bool = False) -> None:
@@ -121,7 +134,7 @@ class TreeBuffer:
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Transform:
         """Return `T_target_source` (4, 4) at a stamp, without waiting; FrameError otherwise."""
-        return self._tree.lookup(target, source, stamp_ns)
+        return self._tree.lookup(target, source, stamp_ns or None)
 
     def clear(self) -> None:
         """Forget what was received, except for static transforms, which are sent only once."""
@@ -148,19 +161,33 @@ class TfPoseSource(PoseSource):
     name = 'tf'
     Config = TfPoseConfig
 
+    def __init__(self, node: Any, world_frame: str, config: PluginConfig | None = None) -> None:
+        """Keep what is needed.
+
+        Raises:
+            PluginError: Neither tf2_ros nor the messages of TF are installed.
+        """
+        super().__init__(node, world_frame, config)
+        if tf2_ros is None:
+            tf_message()
+
     def start(self, cameras: Sequence[str]) -> None:  # noqa: ARG002
         """Subscribe to TF."""
         make = Tf2RosBuffer if tf2_ros is not None else TreeBuffer
         self._buffer: TfBuffer = make(self.node, self.config.cache_s)
 
     def lookup(self, camera: str, frame_id: str, stamp_ns: int) -> Transform:
-        """Return the pose at the stamp, asking again until it is there or time is up."""
+        """Return the pose at the stamp, waiting for it at most `timeout_s`."""
         if not frame_id:
             raise FrameError(
                 'no_frame_id',
                 f'images of {camera} have an empty frame_id',
                 fix='Have the driver fill header.frame_id.',
             )
+        return self.locate(frame_id, stamp_ns)
+
+    def locate(self, frame_id: str, stamp_ns: int) -> Transform:
+        """Return the pose of a frame, asking again until it is there or time is up."""
         # The wait is in real time: a simulation that stands still must not block the worker.
         deadline = time.monotonic() + self.config.timeout_s
         while True:

@@ -56,10 +56,12 @@ class Sink(Plugin):
 
     Attributes:
         parts: Which costly parts of a scene it needs, of `mesh cloud occupancy_grid`.
+        on_request: Whether it is used only where it is named, and not with all others.
     """
 
     Config = SinkConfig
     parts: ClassVar[frozenset[str]] = frozenset()
+    on_request: ClassVar[bool] = False
 
     def __init__(self, node: Any, config: PluginConfig | None = None) -> None:
         """Make the publishers on a lifecycle node.

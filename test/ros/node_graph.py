@@ -60,7 +60,7 @@ class Graph:
             except ExternalShutdownException:
                 return
             except Exception as error:  # noqa: BLE001 - as the node's own main does
-                self.node.refuse(error)
+                self.node.note_error(error)
 
     def close(self) -> None:
         self._stopping = True
