@@ -16,7 +16,11 @@ MIN_SPREAD = 2e-4
 """Least eigenvalue of the rays' spread: about the square of a baseline of 1.5 degrees."""
 
 
-def box_from_views(views: Sequence[View], support: Plane | None = None) -> VoxelGrid:
+def box_from_views(
+    views: Sequence[View],
+    support: Plane | None = None,
+    up: NDArray[np.float64] | None = None,
+) -> VoxelGrid:
     """Return a cube, as a grid of one voxel, that holds what all masks show.
 
     Its centre is the point nearest to the rays through the masks' middles; the support plane
@@ -25,6 +29,7 @@ def box_from_views(views: Sequence[View], support: Plane | None = None) -> Voxel
     Args:
         views: Views with poses and masks that are not empty.
         support: Plane that the object stands on, or None.
+        up: (3,) z axis of the cube where there is no support; that of the world if None.
 
     Raises:
         InputError: The rays are parallel and no support helps, or meet behind a camera.
@@ -42,7 +47,8 @@ def box_from_views(views: Sequence[View], support: Plane | None = None) -> Voxel
             'Check the poses and the masks.',
         )
     edge = 1.5 * float((distance * widths).max())
-    axes = np.eye(3) if support is None else frame_from_normal(support.normal_world)
+    normal = up if support is None else support.normal_world
+    axes = np.eye(3) if normal is None else frame_from_normal(normal)
     T = np.eye(4)
     T[:3, :3] = axes
     T[:3, 3] = center - axes @ np.full(3, edge / 2)

@@ -3,6 +3,9 @@
 Each view votes on every voxel that it sees: for inside where its centre falls into the mask, for
 outside elsewhere. The votes are log-odds and bounded, so that one bad mask does not erase an
 object for ever (Laurentini 1994 for the hull; soft votes as in occupancy maps).
+
+A few of the masks are kept, coarsely: they tell where the object may end level above and below
+(`level_ends`), and which part of its surface some camera saw.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 from recon3d_core.config import option, PluginConfig
 from recon3d_core.errors import InputError
 from recon3d_core.fusion._cones import box_from_views
+from recon3d_core.fusion._outlines import keep, level_ends, Outline, outline_of, seen_voxels
 from recon3d_core.fusion._project import pose_of, project_centers, window_of
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.interfaces import Reconstructor
@@ -26,6 +30,8 @@ from recon3d_core.types import Plane, Shape, View
 GUESS_VOXELS = 24
 MARGIN_VOXELS = 3
 MIN_SHOWN = 0.35
+MAX_LOST = 0.003  # part of the masks that a level end may leave empty: what is lost to rounding
+UNLIKELY = 0.2  # probability beyond a level end, which nobody saw to be empty
 
 
 class VisualHullConfig(PluginConfig):
@@ -55,6 +61,12 @@ class VisualHullConfig(PluginConfig):
     blur_px: float = option(
         0.8, "Softness of the masks' borders.", unit='px', ge=0.0, le=20.0, live=True
     )
+    level_ends: bool = option(
+        True,
+        'Whether top and bottom are taken to be level where the sides run up to them straight '
+        'and the outlines allow it, instead of the tents that carving leaves there.',
+        live=True,
+    )
 
 
 @dataclasses.dataclass
@@ -67,6 +79,7 @@ class HullState:
         hits: (n,) float32, views that had the voxel inside the mask.
         hidden: (n,) float32, views that had another object at its pixel.
         views: Number of views.
+        outlines: A bounded number of the masks, from directions that differ.
     """
 
     grid: VoxelGrid
@@ -74,6 +87,7 @@ class HullState:
     hits: NDArray[np.float32]
     hidden: NDArray[np.float32]
     views: int = 0
+    outlines: tuple[Outline, ...] = ()
 
     @property
     def inside(self) -> NDArray[np.bool_]:
@@ -125,6 +139,8 @@ class VisualHullReconstructor(Reconstructor):
         state.log_odds += _at(votes, index)
         bound = self.config.max_log_odds
         np.clip(state.log_odds, -bound, bound, out=state.log_odds)
+        outline = outline_of(view, window, state.grid, T_world_camera)
+        state.outlines = keep(state.outlines, outline, state.grid)
         state.views += 1
         return state
 
@@ -140,15 +156,24 @@ class VisualHullReconstructor(Reconstructor):
         return votes.astype(np.float32)
 
     def shape(self, state: HullState) -> Shape:
-        """Return the probabilities; `free` holds the voxels that were voted out."""
-        occupancy = 1 / (1 + np.exp(-state.log_odds))
-        outside = state.elsewhere | (state.hits == 0)
-        occupancy[outside] = 0
-        size = state.grid.shape
+        """Return the probabilities, with what was voted out (`free`) and what was `observed`.
+
+        Observed are the voxels of the surface that are in front, in a mask, in one of the kept
+        views: a camera saw them, although outlines alone do not measure how far away they are.
+        """
+        size, grid = state.grid.shape, state.grid
+        outside = (state.elsewhere | (state.hits == 0)).reshape(size)
+        log_odds = state.log_odds.reshape(size)
+        occupancy = np.where(outside, 0, 1 / (1 + np.exp(-log_odds))).astype(np.float32)
+        if self.config.level_ends and state.outlines:
+            bottom, top = level_ends(occupancy > 0.5, grid, state.outlines, MAX_LOST)
+            for beyond in (occupancy[:, :, :bottom], occupancy[:, :, top:]):
+                np.minimum(beyond, UNLIKELY, out=beyond)
         return Shape(
-            grid=state.grid,
-            occupancy=occupancy.astype(np.float32).reshape(size),
-            free=(outside | (state.log_odds < 0)).reshape(size),
+            grid=grid,
+            occupancy=occupancy,
+            observed=seen_voxels(occupancy > 0.5, grid, state.outlines),
+            free=outside | (log_odds < 0),
             views_used=state.views,
         )
 
@@ -160,7 +185,10 @@ def _at(image: NDArray[Any], index: NDArray[np.int32]) -> NDArray[np.float32]:
 
 
 def initial_grid_from_views(
-    views: Sequence[View], resolution: int = 64, support: Plane | None = None
+    views: Sequence[View],
+    resolution: int = 64,
+    support: Plane | None = None,
+    up: NDArray[np.float64] | None = None,
 ) -> VoxelGrid:
     """Return a grid around the object that all masks show, from the masks' cones.
 
@@ -168,6 +196,7 @@ def initial_grid_from_views(
         views: At least two views with poses and masks that are not empty.
         resolution: Voxels along the longest edge.
         support: Plane that bounds the object below, or None where unknown.
+        up: (3,) direction of the grid's z axis where there is no support; z of the world if None.
 
     Raises:
         InputError: Fewer than two usable views, or no place that is in all their cones.
@@ -180,7 +209,7 @@ def initial_grid_from_views(
             'at least 2',
             'Wait for more views.',
         )
-    rough = box_from_views(usable, support)
+    rough = box_from_views(usable, support, up)
     carver = VisualHullReconstructor()
     for _ in range(2):
         voxel = float(rough.extent_m.max()) / GUESS_VOXELS

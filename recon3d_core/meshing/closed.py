@@ -82,7 +82,7 @@ class ClosedMesher(Mesher):
         """
         _check(shape)
         if shape.sdf_m is None or shape.observed is None:
-            return _from_occupancy(shape)
+            return _from_occupancy(_above(shape, support))
         known = gather_known(shape, support)
         if known is None:
             return EMPTY, shape
@@ -157,6 +157,15 @@ def _check(shape: Shape) -> None:
         values = getattr(shape, name)
         if values is not None and values.shape[:3] != shape.grid.shape:
             raise InputError(f'{name} of a shape', values.shape, f'{shape.grid.shape} as its grid')
+
+
+def _above(shape: Shape, support: Plane | None) -> Shape:
+    """Return a shape that does not reach below its support."""
+    if support is None:
+        return shape
+    below = support.height_m(shape.grid.centers_world_m()) < 0
+    occupancy = np.where(below, np.float32(0), shape.occupancy)
+    return dataclasses.replace(shape, occupancy=occupancy)
 
 
 def _from_occupancy(shape: Shape) -> tuple[Mesh, Shape]:

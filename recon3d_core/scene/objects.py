@@ -154,7 +154,7 @@ class ObjectState:
             wide = spread_rad(self.waiting) > _WIDE_RAD
             if len(self.waiting) < (max(options.min_views, 3) if wide else _WAITING):
                 return None
-            return initial_grid_from_views(self.waiting, options.resolution, self.support)
+            return initial_grid_from_views(self.waiting, options.resolution, self.support, up)
         axes = frame_from_normal(self.support.normal_world if self.support else up)
         points = self.points_world_m
         low, high = np.percentile(points, [1, 99], axis=0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.geometry.transforms import apply
 from recon3d_core.meshing.checks import is_watertight, volume_m3
-from recon3d_core.meshing.closing.filters import blurred, box_of, slices
+from recon3d_core.meshing.closing.filters import blurred, box_of, dilated, slices
 from recon3d_core.types import Mesh, Shape
 from scipy import spatial
 from skimage import measure
@@ -48,11 +48,16 @@ def watertight_surface(grid: VoxelGrid, sdf_m: NDArray[np.float32]) -> Mesh | No
 def face_observed(
     mesh: Mesh, shape: Shape, reach_voxels: float = SURFACE_VOXELS
 ) -> NDArray[np.bool_]:
-    """Return which faces (F,) lie on a seen surface of `shape`, as near as `reach_voxels`."""
-    if shape.observed is None or shape.sdf_m is None or not len(mesh.faces):
+    """Return which faces (F,) lie on a seen surface of `shape`, as near as `reach_voxels`.
+
+    Without distances, those within a voxel of an observed one.
+    """
+    if shape.observed is None or not len(mesh.faces):
         return np.zeros(len(mesh.faces), bool)
-    reach = reach_voxels * shape.grid.voxel_size_m
-    seen = shape.observed & (np.abs(shape.sdf_m) < reach)
+    if shape.sdf_m is None:
+        seen = dilated(shape.observed)
+    else:
+        seen = shape.observed & (np.abs(shape.sdf_m) < reach_voxels * shape.grid.voxel_size_m)
     a, b, c = (mesh.vertices_m.take(mesh.faces[:, k], axis=0) for k in range(3))
     return _lookup(seen, shape.grid, (a + b + c) / 3)
 

@@ -11,11 +11,16 @@ import open3d as o3d
 import pytest
 from recon3d_core.errors import FrameError, InputError
 from recon3d_core.fusion._hull_reference import carve_reference
-from recon3d_core.fusion.visual_hull import initial_grid_from_views, VisualHullReconstructor
+from recon3d_core.fusion.visual_hull import (
+    initial_grid_from_views,
+    VisualHullConfig,
+    VisualHullReconstructor,
+)
 from recon3d_core.geometry.cameras import Camera
 from recon3d_core.geometry.grids import grid_around, VoxelGrid
 from recon3d_core.geometry.transforms import apply, invert, look_at, make_transform
 from recon3d_core.types import Frame, View
+from scipy import ndimage
 from tabletop import TABLE, tabletop
 
 SMALL = Camera(96, 72, 87.0, 90.0, 45.0, 37.0)
@@ -177,3 +182,100 @@ def _ball_views(count: int) -> list[View]:
         view = View(frame, empty, (0, 0, 159, 119))
         views.append(dataclasses.replace(view, mask=_disc(view, (0.0, 0.0, 0.0), 0.05)))
     return views
+
+
+def _ring(name, elevation=0.4, count=12):
+    return tabletop(name).orbit(count, 0.5, elevation, seed=None)
+
+
+def _carved(views, grid, **options):
+    reconstructor = VisualHullReconstructor(VisualHullConfig(**options))
+    state = reconstructor.start(grid)
+    for view in views:
+        state = reconstructor.observe(state, view)
+    return reconstructor.shape(state)
+
+
+@pytest.mark.parametrize('name', ['box', 'cylinder'])
+def test_a_ring_of_views_leaves_no_tent_on_what_ends_level(name):
+    views = _ring(name)
+    grid = initial_grid_from_views(views, 48)
+    solid = truth(name, grid)
+    tents = _carved(views, grid, level_ends=False).occupancy > 0.5
+    level = _carved(views, grid).occupancy > 0.5
+    assert overlap(level, solid) > overlap(tents, solid) + 0.05
+    assert overlap(level, solid) >= 0.85
+    assert (level & solid).sum() >= 0.95 * solid.sum()
+
+
+def test_a_ball_keeps_its_top():
+    views = _ring('ball')
+    grid = initial_grid_from_views(views, 48)
+    solid = truth('ball', grid)
+    level = _carved(views, grid).occupancy > 0.5
+    assert (level & solid).sum() >= 0.97 * solid.sum()
+    assert overlap(level, solid) >= 0.85
+
+
+def test_level_ends_follow_the_grid_and_not_the_world():
+    """The same scene in a world that lies on its side, where `up` is known, is the same."""
+    turn = make_transform(np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]], float), (0.3, -2.0, 0.7))
+    views = _ring('box')
+    turned = [
+        dataclasses.replace(
+            view, frame=dataclasses.replace(view.frame, T_world_camera=turn @ view.frame.pose)
+        )
+        for view in views
+    ]
+    first = _carved(views, initial_grid_from_views(views, 40))
+    grid = initial_grid_from_views(turned, 40, up=turn[:3, 2])
+    np.testing.assert_allclose(grid.T_world_grid[:3, 2], turn[:3, 2], atol=1e-9)
+    again = _carved(turned, grid)
+    volumes = [
+        (shape.occupancy > 0.5).sum() * shape.grid.voxel_size_m**3 for shape in (first, again)
+    ]
+    assert volumes[1] == pytest.approx(volumes[0], rel=0.1)
+
+
+def test_observed_is_what_faces_a_camera():
+    """From one side: the near side and the top are seen, the far side and the bottom are not."""
+    scene = tabletop('box')
+    ring = _ring('box')
+    grid = initial_grid_from_views(ring, 40)
+    shape = _carved(ring, grid)
+    centers = grid.centers_world_m()
+    solid = shape.occupancy > 0.5
+    edge = solid & ~ndimage.binary_erosion(solid)
+    low, high = scene.solid.bounds
+    middle = (low + high) / 2
+    core = (np.abs(centers - middle) < 0.12 * (high - low))[..., :2].all(-1)
+    top = edge & core & (centers[..., 2] > middle[2])
+    bottom = edge & core & (centers[..., 2] < middle[2])
+    assert shape.observed[top].mean() > 0.9
+    assert not shape.observed[bottom].any()
+    assert not shape.observed[ndimage.binary_erosion(solid, iterations=3)].any()
+    one = VisualHullReconstructor()
+    state = one.start(grid)
+    for view in ring:
+        state = one.observe(state, view)
+    state.outlines = state.outlines[:1]
+    away = middle - ring[0].frame.pose[:3, 3]
+    side = ((centers - middle) @ (away / np.linalg.norm(away)))[edge]
+    seen = one.shape(state).observed[edge]
+    assert seen[side < np.quantile(side, 0.2)].mean() > 0.8
+    assert seen[side > np.quantile(side, 0.8)].mean() < 0.1
+
+
+def test_outlines_are_bounded_and_stay_apart():
+    views = _ring('box', count=40)
+    grid = initial_grid_from_views(views[:12], 24)
+    reconstructor = VisualHullReconstructor()
+    state = reconstructor.start(grid)
+    counts = []
+    for view in views:
+        state = reconstructor.observe(state, view)
+        counts.append(len(state.outlines))
+    assert counts == [min(k, 16) for k in range(1, 41)]
+    places = np.array([outline.T_world_camera[:3, 3] for outline in state.outlines])
+    gaps = np.linalg.norm(places[:, None] - places[None], axis=-1) + 10 * np.eye(16)
+    assert gaps.min() > 0.05
