@@ -69,7 +69,13 @@ BUILTINS: dict[str, dict[str, str]] = {
         'tf': 'recon3d_ros.pose_sources.tf:TfPoseSource',
     },
     'model': {
+        'pix2vox_a': 'recon3d_core.models.pix2vox.model:Pix2VoxA',
+        'pix2vox_f': 'recon3d_core.models.pix2vox.model:Pix2VoxF',
         'pix2vox_s': 'recon3d_core.models.pix2vox.small:Pix2VoxS',
+        'pix2voxpp_a': 'recon3d_core.models.pix2voxpp.model:Pix2VoxPPA',
+        'pix2voxpp_f': 'recon3d_core.models.pix2voxpp.model:Pix2VoxPPF',
+        'r2n2_gru': 'recon3d_core.models.r2n2.model:R2N2Gru',
+        'r2n2_lstm': 'recon3d_core.models.r2n2.model:R2N2Lstm',
         'r2n2_s': 'recon3d_core.models.r2n2.small:R2N2S',
         'posed_fusion': 'recon3d_core.models.posed_fusion.model:PosedFusion',
         'mean_shape': 'recon3d_core.models.baselines.remembered:MeanShape',
@@ -80,6 +86,7 @@ BUILTINS: dict[str, dict[str, str]] = {
     },
     'dataset': {
         'household': 'recon3d_core.data.sets.household:HouseholdSet',
+        'pix3d': 'recon3d_core.data.sets.pix3d:Pix3dSet',
         'procedural': 'recon3d_core.data.sets.procedural:ProceduralSet',
         'r2n2': 'recon3d_core.data.sets.r2n2:R2n2Set',
     },

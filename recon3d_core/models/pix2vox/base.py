@@ -44,6 +44,10 @@ class Pix2VoxNetwork(VolumeNetwork):
             Logits of the occupancy and scores of how far to believe them, both (B, N, N, N).
         """
 
+    def refine(self, merged: Tensor) -> Tensor:
+        """Return the refined logits (B, N, N, N) of merged ones; the same without a refiner."""
+        return merged if self.refiner is None else self.refiner(merged)
+
     def preprocess(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
         """Return (B, V, 3, size, size) before grey, with mean 0.5 and deviation 0.5 taken out."""
         return prepare_views(images, masks, self.config.image_size) * 2 - 1
@@ -85,7 +89,7 @@ class Pix2VoxNetwork(VolumeNetwork):
         merged = merge_logits(logits, scores)
         loss = functional.binary_cross_entropy_with_logits(merged, occupancy)
         if self.refiner is not None:
-            refined = self.refiner(merged.detach())
+            refined = self.refine(merged.detach())
             loss = loss + functional.binary_cross_entropy_with_logits(refined, occupancy)
         return LOSS_WEIGHT * loss
 
@@ -107,4 +111,4 @@ class Pix2VoxNetwork(VolumeNetwork):
     def _refined(self, merged: Tensor) -> Tensor:
         if self.refiner is None:
             return merged
-        return self.refiner(torch.logit(merged.float(), eps=1e-6)).sigmoid()
+        return self.refine(torch.logit(merged.float(), eps=1e-6)).sigmoid()
