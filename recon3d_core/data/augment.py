@@ -48,9 +48,11 @@ def _chosen(generator: Generator, count: int, share: float) -> Tensor:
 
 
 def plain_backgrounds(count: int, generator: Generator) -> Tensor:
-    """Return colours (count, 3, 1, 1): half of them light greys and pastels, half any."""
+    """Return colours (count, 3, 1, 1): half light greys and pastels, half any, mostly dull."""
     light = 0.6 + 0.4 * _uniform(generator, count, 1) + 0.1 * _uniform(generator, count, 3)
-    anything = _uniform(generator, count, 3)
+    vivid = _uniform(generator, count, 3)
+    dull = vivid.mean(1, keepdim=True)
+    anything = torch.lerp(dull, vivid, _uniform(generator, count, 1))
     chosen = torch.where(_uniform(generator, count, 1) < 0.5, light.clamp(max=1), anything)
     return chosen[..., None, None]
 
@@ -71,7 +73,7 @@ def textures(count: int, size: int, generator: Generator) -> Tensor:
     for cells in (4, 12, 40):
         wide = int(torch.randint(1, 5, (1,), generator=generator, device=generator.device))
         grain = _uniform(generator, count, 1, cells, max(cells // wide, 2)) - 0.5
-        tint = 0.5 * _uniform(generator, count, 3, 1, 1)
+        tint = 0.2 * (_uniform(generator, count, 1, 1, 1) + _uniform(generator, count, 3, 1, 1))
         image += tint * functional.interpolate(grain, size=(size, size), mode='bilinear')
     return image.clamp(0, 1)
 
