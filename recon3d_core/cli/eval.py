@@ -46,6 +46,9 @@ def command(
     baselines: Annotated[
         bool, typer.Option('--baselines/--no-baselines', help='Judge the baselines too.')
     ] = True,
+    baseline_objects: Annotated[
+        int, typer.Option('--baseline-objects', min=1, help='Training objects they know at most.')
+    ] = 2000,
     assignments: Annotated[
         list[str] | None,
         typer.Option('--set', metavar='OPTION=VALUE', help='Change an option of the data set.'),
@@ -66,6 +69,7 @@ def command(
         json_path=json_path,
         out=out,
         baselines=baselines,
+        baseline_objects=baseline_objects,
         device=torch_device(device),
         options=parse_assignments(assignments or []),
     )

@@ -21,7 +21,7 @@ from recon3d_core.training.checkpoints import whole_file
 from recon3d_core.training.evaluation import Contestant, evaluate, measure
 from recon3d_core.training.pictures import sample_rows, write_png
 from recon3d_core.training.progress import progress
-from recon3d_core.training.run import check_writable
+from recon3d_core.training.run import check_writable, prepare_data
 from recon3d_core.training.validation import (
     checked,
     choose_threshold,
@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 BASELINES = ('mean_shape', 'retrieval', 'oracle_retrieval', 'visual_hull', 'convex_hull')
 _REMEMBER = ('mean_shape', 'retrieval', 'oracle_retrieval')
-_TRAINING_OBJECTS = 2000
 _TRAINING_VIEWS = 4
 _VALIDATION_OBJECTS = 104
 _SHOWN = 6
@@ -52,6 +51,7 @@ def contest(
     json_path: Path | None = None,
     out: Path | None = None,
     baselines: bool = True,
+    baseline_objects: int = 2000,
     device: str = 'cpu',
     options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -67,6 +67,7 @@ def contest(
         json_path: File for the document, or None.
         out: Folder for table, plot and pictures, or None.
         baselines: Whether the baselines are judged too.
+        baseline_objects: Training objects that the baselines know, at most, evenly spread.
         device: `cpu` or `cuda:N`.
         options: Options of the data set.
 
@@ -94,7 +95,9 @@ def contest(
     names = spread(names, limit or len(names))
     wanted = [name for name in BASELINES if baselines or name in models]
     others = [(name, _baseline(name, resolution, device)) for name in wanted]
-    contestants = _fitted([*networks, *others], data)
+    contestants = _fitted([*networks, *others], data, baseline_objects)
+    if not limit:
+        prepare_data(data, split)
     scored = set(spread(range(len(names)), surface_limit or len(names)))
     with progress(len(names), 0, f'eval {uri}', unit='objects') as advance:
         scores = evaluate(
@@ -159,12 +162,14 @@ def _baseline(name: str, resolution: int, device: str) -> VolumeNetwork:
     return model.to(device).eval()
 
 
-def _fitted(named: Sequence[tuple[str, VolumeNetwork]], data: DataSet) -> list[Contestant]:
+def _fitted(
+    named: Sequence[tuple[str, VolumeNetwork]], data: DataSet, objects: int
+) -> list[Contestant]:
     """Return the models with their thresholds; baselines take what they need of the data."""
     resolution = data.config.resolution
     shapes = None
     if any(label in _REMEMBER for label, _ in named):
-        shapes = gather(data, _TRAINING_OBJECTS, _TRAINING_VIEWS, resolution)
+        shapes = gather(data, objects, _TRAINING_VIEWS, resolution)
     contestants = []
     for label, model in named:
         if not isinstance(model, Baseline):

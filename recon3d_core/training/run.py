@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import json
 import logging
+import os
 from pathlib import Path
 import signal
 import time
@@ -67,6 +68,7 @@ def train(
     network = _network(options)
     with fabric.rank_zero_first():  # it may have to make the data's cache
         data = _data(options, network)
+        prepare_data(data, 'train')
     about = {'command': command, 'name': Path(recipe).stem, 'devices': fabric.world_size}
     with _stop_on_signal() as stopped:
         trainer = Trainer(fabric, options, network, data, out, about)
@@ -143,6 +145,20 @@ def _data(recipe: Recipe, network: VolumeNetwork) -> DataSet:
             'resolution of the data', data.config.resolution, f"{network.resolution}, the model's"
         )
     return data
+
+
+def prepare_data(data: DataSet, split: str) -> None:
+    """Make what a data set makes once, so that no step waits for it, and show that it does."""
+    prepare = getattr(data, 'prepare', None)
+    if prepare is None:
+        return
+    talk = logging.getLogger('recon3d_core.data')
+    level = talk.level
+    talk.setLevel(logging.INFO)
+    try:
+        prepare(split, workers=max(1, min(16, os.cpu_count() or 1)))
+    finally:
+        talk.setLevel(level)
 
 
 def _stored(out: Path, recipe: Recipe, resume: bool) -> dict[str, Any] | None:

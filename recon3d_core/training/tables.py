@@ -128,6 +128,7 @@ def draw_iou(path: Path, document: Mapping[str, Any]) -> None:
     for model in dict.fromkeys(row['model'] for row in means):
         points = [(row['views'], row['iou']) for row in means if row['model'] == model]
         axes.plot(*zip(*points), marker='o', markersize=4, label=model)
+    axes.set_xticks(sorted({row['views'] for row in means}))
     axes.set_xlabel('views')
     axes.set_ylabel('mean IoU')
     axes.set_title(f'{document["data"]}, split {document["split"]}')
