@@ -50,8 +50,10 @@ class Box:
             InputError: There are too few, they are not finite, or they all lie in one plane.
         """
         points = np.asarray(points_m, np.float64).reshape(-1, 3)
-        if len(points) < 2 or not np.isfinite(points).all():
-            raise InputError('points around a box', f'{len(points)}', 'at least 2, all finite')
+        if len(points) < 2:
+            raise InputError('points around a box', len(points), 'at least 2')
+        if not np.isfinite(points).all():
+            raise InputError('points around a box', 'NaN or infinity', 'finite coordinates')
         low, high = points.min(0), points.max(0)
         pose = np.array(T_world_points, np.float64)
         pose[:3, 3] += pose[:3, :3] @ ((low + high) / 2)
