@@ -92,7 +92,7 @@ def write_binvox(path: Path, grid: Binvox) -> None:
         SourceError: It cannot be written.
     """
     voxels = np.ascontiguousarray(grid.occupancy[:, ::-1], np.uint8).ravel()
-    starts = np.flatnonzero(np.diff(voxels, prepend=2 - voxels[:1]))
+    starts = np.flatnonzero(np.diff(voxels, prepend=1 - voxels[:1]))
     lengths = np.diff(starts, append=voxels.size)
     pieces = -(-lengths // LONGEST_RUN)
     runs = np.full((int(pieces.sum()), 2), LONGEST_RUN, np.uint8)
