@@ -2,17 +2,15 @@
 
 Inside is where the generalised winding number (Jacobson et al., SIGGRAPH 2013) is at least one
 half. It is the mean, over all directions, of the signed number of crossings between a point and
-infinity; here the mean over 6 directions, or over 26 where these disagree, which all pass through
-the voxels' centres in lines, so that one ray serves a whole line. Cavities that no path from the
-outside reaches are filled, because no camera can know them. Parts thinner than a voxel, sheets
-included, keep the voxels that their middle passes through.
+infinity. Here the mean over both ways along the three axes, where one ray serves a whole line of
+voxels; where these disagree, the mean over directions spread over the sphere. Cavities that no
+path from the outside reaches are filled, because no camera can know them. Parts thinner than a
+voxel, sheets included, keep the voxels that their middle passes through.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +18,15 @@ import open3d as o3d
 from recon3d_core.data.objects.base import ObjectMesh
 from recon3d_core.data.rendering.raycast import make_scene
 from recon3d_core.errors import InputError
-from scipy import ndimage, sparse
-from scipy.sparse import csgraph
+from scipy import ndimage
 
-_DIRECTIONS: list[Any] = [d for d in itertools.product((-1, 0, 1), repeat=3) if d > (0, 0, 0)]
-_AXES = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
 # Rays leave the voxels' centres by this part of a voxel: edges of modelled boxes lie in planes
 # of centres, and a ray along an edge counts it twice or never.
-_JITTER = np.array([1.3e-3, 2.1e-3, 1.7e-3])
+_JITTER = (1.3e-3, 2.1e-3)
 _SAMPLES_PER_VOXEL = 8
 _MAX_SAMPLES = 2_000_000
+_SURE = 0.75
+_SPHERE_DIRECTIONS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,16 +92,15 @@ def solid(
 ) -> NDArray[np.bool_]:
     """Return which voxels' centres are inside the mesh or in a sealed cavity of it."""
     normals = _face_normals(mesh)
-    total, spread, blocked = _crossings(scene, normals, _AXES, resolution)
-    if spread:
-        others = [direction for direction in _DIRECTIONS if direction not in _AXES]
-        more, _, _ = _crossings(scene, normals, others, resolution)
-        winding = (total + more) / (2 * len(_DIRECTIONS))
-    else:
-        winding = total / (2 * len(_AXES))
+    winding, walls = _axis_winding(scene, normals, resolution)
     # A closed part that is turned inside out counts -1: it is as solid as the others.
     inside = np.abs(winding) >= 0.5
-    return inside | ~_reached_from_outside(blocked)
+    unsure = np.argwhere(np.abs(np.abs(winding) - 0.5) < _SURE - 0.5)
+    if len(unsure):
+        points = ((unsure + 0.5) / resolution - 0.5).astype(np.float32)
+        directions = np.broadcast_to(_sphere(), (len(points), _SPHERE_DIRECTIONS, 3))
+        inside[tuple(unsure.T)] = _inside(scene, normals, points, directions)
+    return inside | ~_reached_from_outside(walls)
 
 
 def _face_normals(mesh: ObjectMesh) -> NDArray[np.float32]:
@@ -114,103 +110,86 @@ def _face_normals(mesh: ObjectMesh) -> NDArray[np.float32]:
     return normals.astype(np.float32)
 
 
-def _lines(direction: tuple[int, int, int], resolution: int) -> NDArray[np.int64]:
-    """Return the voxels (n, 3) at which lines along a direction enter the grid."""
-    at_start = np.zeros((resolution,) * 3, bool)
-    for axis, step in enumerate(direction):
-        if step:
-            face = [slice(None)] * 3
-            face[axis] = slice(0, 1) if step > 0 else slice(-1, None)
-            at_start[tuple(face)] = True
-    return np.argwhere(at_start)
+def _sphere() -> NDArray[np.float32]:
+    """Return directions spread evenly over the sphere (a Fibonacci lattice)."""
+    index = np.arange(_SPHERE_DIRECTIONS) + 0.5
+    z, turn = 1 - 2 * index / _SPHERE_DIRECTIONS, np.pi * (1 + 5**0.5) * index
+    flat = np.sqrt(1 - z * z)
+    return np.stack([flat * np.cos(turn), flat * np.sin(turn), z], 1).astype(np.float32)
 
 
-def _crossings(
-    scene: o3d.t.geometry.RaycastingScene,
-    normals: NDArray[np.float32],
-    directions: list[tuple[int, int, int]],
-    resolution: int,
-) -> tuple[NDArray[np.float32], bool, list[NDArray[np.bool_]]]:
-    """Sum the signed crossings from each voxel's centre to infinity, both ways.
+def _axis_winding(
+    scene: o3d.t.geometry.RaycastingScene, normals: NDArray[np.float32], n: int
+) -> tuple[NDArray[np.float32], list[NDArray[np.bool_]]]:
+    """Return the mean signed crossings along the axes, and the walls between voxels.
 
     Returns:
-        The sum (N, N, N) over all directions and their opposites; whether they differ anywhere;
-        and for each direction (N, N, N), whether the surface is between a centre and the next.
+        (n, n, n) the mean over both ways of three axes; and for each axis (n, n, n), whether the
+        surface is between a voxel's centre and the next one's.
     """
-    n = resolution
     total = np.zeros((n, n, n), np.float32)
-    low = np.full((n, n, n), np.inf, np.float32)
-    high = -low
-    blocked = []
-    for direction in directions:
-        starts = _lines(direction, n)
-        before, after, crossed = _line_crossings(scene, normals, starts, np.array(direction), n)
-        steps = starts[:, None] + np.arange(n)[:, None] * np.array(direction)
-        valid = ((steps >= 0) & (steps < n)).all(-1)
-        flat = np.ravel_multi_index(tuple(steps[valid].T), (n, n, n))
-        for values in (before, after):
-            filled = np.empty(n**3, np.float32)
-            filled[flat] = values[valid]
-            one = filled.reshape(n, n, n)
-            total += one
-            np.minimum(low, one, out=low)
-            np.maximum(high, one, out=high)
-        between = np.zeros(n**3, bool)
-        between[flat] = crossed[valid]
-        blocked.append(between.reshape(n, n, n))
-    return total, bool((low != high).any()), blocked
+    walls = []
+    u, v = np.mgrid[:n, :n].reshape(2, -1)
+    for axis in range(3):
+        others = [other for other in range(3) if other != axis]
+        rays = np.zeros((n * n, 6), np.float32)
+        # A ray starts two steps before its first centre, so that t = 2 + j at centre j.
+        rays[:, axis], rays[:, 3 + axis] = -1.5 / n - 0.5, 1 / n
+        rays[:, others[0]] = (u + 0.5 + _JITTER[0]) / n - 0.5
+        rays[:, others[1]] = (v + 0.5 + _JITTER[1]) / n - 0.5
+        line, place, sign = _signed_hits(scene, normals, rays)
+        flat = line * (n + 1) + np.clip(np.ceil(place - 2), 0, n).astype(np.int64)
+        size = n * n * (n + 1)
+        passed = np.cumsum(np.bincount(flat, sign, size).reshape(n, n, n + 1), 2)
+        # Backward to the start, forward to the end: leaving counts +1 ahead, -1 behind.
+        both = passed[..., -1:] - 2 * passed[..., :n]
+        crossed = np.bincount(flat, minlength=size).reshape(n, n, n + 1) > 0
+        total += np.moveaxis(both, 2, axis)
+        walls.append(np.moveaxis(crossed[..., 1:], 2, axis))
+    return total / np.float32(6), walls
 
 
-def _line_crossings(
+def _signed_hits(
     scene: o3d.t.geometry.RaycastingScene,
     normals: NDArray[np.float32],
-    starts: NDArray[np.int64],
-    direction: NDArray[np.int64],
-    n: int,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Return for each line (L, n): winding seen backward, forward, and crossings before the next.
-
-    A ray starts two steps before the first centre of its line, so that t = 2 + j at centre j.
-    """
-    origins = (starts + 0.5 + _JITTER) / n - 0.5 - direction * (2.0 / n)
-    rays = np.concatenate([origins, np.broadcast_to(direction / n, origins.shape)], 1)
-    found = scene.list_intersections(o3d.core.Tensor.from_numpy(rays.astype(np.float32)))
-    line = found['ray_ids'].numpy().astype(np.int64)
-    sign = np.sign(normals[found['primitive_ids'].numpy().astype(np.int64)] @ direction)
-    place = np.clip(np.ceil(found['t_hit'].numpy() - 2), 0, n).astype(np.int64)
-    flat = line * (n + 1) + place
-    leaving = np.bincount(flat, sign, len(starts) * (n + 1)).reshape(-1, n + 1)
-    any_hit = np.bincount(flat, minlength=len(starts) * (n + 1)).reshape(-1, n + 1) > 0
-    passed = np.cumsum(leaving, 1)
-    before = -passed[:, :n]
-    after = passed[:, -1:] - passed[:, :n]
-    return before.astype(np.float32), after.astype(np.float32), any_hit[:, 1:]
+    rays: NDArray[np.float32],
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """Return every hit of rays (n, 6): which ray, t, and +1 where it leaves, -1 where it enters."""
+    found = scene.list_intersections(o3d.core.Tensor.from_numpy(rays))
+    ray = found['ray_ids'].numpy().astype(np.int64)
+    normal = normals[found['primitive_ids'].numpy().astype(np.int64)]
+    return ray, found['t_hit'].numpy(), np.sign((normal * rays[ray, 3:]).sum(1))
 
 
-def _reached_from_outside(blocked: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    """Return which voxels a path from the rim reaches that crosses no surface.
+def _inside(
+    scene: o3d.t.geometry.RaycastingScene,
+    normals: NDArray[np.float32],
+    points: NDArray[np.float32],
+    directions: NDArray[np.float32],
+) -> NDArray[np.bool_]:
+    """Return whether points (n, 3) are inside, by signed crossings along directions (n, k, 3)."""
+    starts = np.broadcast_to(points[:, None], directions.shape)
+    rays = np.concatenate([starts, directions], -1).reshape(-1, 6)
+    ray, _, sign = _signed_hits(scene, normals, rays)
+    winding = np.bincount(ray, sign, len(rays)).reshape(directions.shape[:2])
+    inside: NDArray[np.bool_] = np.abs(winding.mean(1)) >= 0.5
+    return inside
 
-    Args:
-        blocked: For each axis (N, N, N), whether the surface is before the next voxel.
-    """
-    n = len(blocked[0])
-    index = np.arange(n**3, dtype=np.int32).reshape(n, n, n)
-    sources, targets = [], []
-    for axis, wall in enumerate(blocked):
-        here = [slice(None)] * 3
-        there = [slice(None)] * 3
-        here[axis], there[axis] = slice(None, -1), slice(1, None)
-        open_way = ~wall[tuple(here)]
-        sources.append(index[tuple(here)][open_way])
-        targets.append(index[tuple(there)][open_way])
-    row, column = np.concatenate(sources), np.concatenate(targets)
-    graph = sparse.coo_matrix((np.ones(len(row), np.int8), (row, column)), (n**3, n**3))
-    _, labels = csgraph.connected_components(graph.tocsr(), directed=False)
-    labels = labels.reshape(n, n, n)
-    rim = np.ones((n, n, n), bool)
-    rim[1:-1, 1:-1, 1:-1] = False
-    outside: NDArray[np.bool_] = np.isin(labels, np.unique(labels[rim & (labels >= 0)]))
-    return outside
+
+def _reached_from_outside(walls: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """Return which voxels a path from the rim reaches that crosses no wall (`_axis_winding`)."""
+    n = len(walls[0])
+    reached = np.ones((n, n, n), bool)
+    reached[1:-1, 1:-1, 1:-1] = False
+    before = 0
+    while before != (before := int(reached.sum())):
+        for axis, wall in enumerate(walls):
+            passable, line = ~np.moveaxis(wall, axis, 0), np.moveaxis(reached, axis, 0)
+            for j in range(n - 1):
+                line[j + 1] |= line[j] & passable[j]
+            for j in range(n - 1, 0, -1):
+                line[j - 1] |= line[j] & passable[j - 1]
+    return reached
 
 
 def sample_faces(mesh: ObjectMesh, count: int, rng: np.random.Generator) -> SurfacePoints:
@@ -224,13 +203,17 @@ def sample_faces(mesh: ObjectMesh, count: int, rng: np.random.Generator) -> Surf
     faces = np.minimum(np.searchsorted(ends, places, 'right'), len(area) - 1)
     root, v = np.sqrt(rng.random(count)), rng.random(count)
     weights = np.stack([1 - root, root * (1 - v), root * v], 1).astype(np.float32)
-    points = np.einsum('nc,ncd->nd', weights, mesh.vertices[mesh.faces[faces]])
+    corners = mesh.vertices[mesh.faces[faces]]
+    points = sum(corners[:, k] * weights[:, k, None] for k in range(3))
     unit = normals[faces] / np.maximum(area[faces, None], 1e-30)
-    return SurfacePoints(points.astype(np.float32), unit, faces, weights)
+    return SurfacePoints(np.asarray(points, np.float32), unit, faces, weights)
 
 
 def thin_parts(
-    mesh: ObjectMesh, scene: o3d.t.geometry.RaycastingScene, inside: NDArray[np.bool_]
+    mesh: ObjectMesh,
+    scene: o3d.t.geometry.RaycastingScene,
+    inside: NDArray[np.bool_],
+    thinner_than: float = 1.0,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the middle of what is thinner than a voxel.
 
@@ -238,6 +221,7 @@ def thin_parts(
         mesh: The object in its cube.
         scene: Its ray casting scene.
         inside: (N, N, N), voxels whose centre is inside.
+        thinner_than: Limit of the thickness, in voxels.
 
     Returns:
         Points (n, 3) half-way between both sides, and the thickness (n,) there in edges of the
@@ -251,7 +235,7 @@ def thin_parts(
     rays = np.concatenate([start, -sampled.normals], 1)
     hits = scene.cast_rays(o3d.core.Tensor.from_numpy(rays))
     thickness = hits['t_hit'].numpy()
-    thin = thickness < 1 / n
+    thin = thickness < thinner_than / n
     middles = sampled.points[thin] - sampled.normals[thin] * (thickness[thin] / 2)[:, None]
     known = inside.copy()
     known[tuple(voxel_index(middles, n).T)] = True
@@ -301,14 +285,18 @@ def surface_samples(
 
 
 _CAVITY_RESOLUTION = 48
+# Directions about a normal: one ray alone may leave through a hole.
+_TILTS = np.array(
+    [[0, 0, 0], [0.7, 0.1, 0.2], [-0.6, 0.3, 0.1], [0.1, -0.7, 0.3], [0, 0.2, -0.8]], np.float32
+)
 
 
 def _seen_from_outside(
     mesh: ObjectMesh, scene: o3d.t.geometry.RaycastingScene
 ) -> NDArray[np.bool_]:
     """Return which voxels touch one that is reached from the outside."""
-    _, _, blocked = _crossings(scene, _face_normals(mesh), _AXES, _CAVITY_RESOLUTION)
-    reached = _reached_from_outside(blocked)
+    _, walls = _axis_winding(scene, _face_normals(mesh), _CAVITY_RESOLUTION)
+    reached = _reached_from_outside(walls)
     return ndimage.binary_dilation(reached, np.ones((3, 3, 3), bool))
 
 
@@ -319,31 +307,10 @@ def _outer(
     drawn: SurfacePoints,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Return which points are of the outer surface, and their normals turned outward."""
-    step = drawn.normals * np.float32(1e-4)
-    front = _inside(mesh, scene, drawn.points + step, drawn.normals)
-    back = _inside(mesh, scene, drawn.points - step, -drawn.normals)
+    normals, ahead = _face_normals(mesh), drawn.normals
+    step = ahead * np.float32(1e-4)
+    front = _inside(scene, normals, drawn.points + step, ahead[:, None] + _TILTS)
+    back = _inside(scene, normals, drawn.points - step, _TILTS - ahead[:, None])
     near = outside[tuple(voxel_index(drawn.points, len(outside)).T)]
-    turned = np.where((front & ~back)[:, None], -drawn.normals, drawn.normals)
+    turned = np.where((front & ~back)[:, None], -ahead, ahead)
     return near & ~(front & back), turned
-
-
-def _inside(
-    mesh: ObjectMesh,
-    scene: o3d.t.geometry.RaycastingScene,
-    points: NDArray[np.float32],
-    ahead: NDArray[np.float32],
-) -> NDArray[np.bool_]:
-    """Return whether points are inside, by the signed crossings of five rays each."""
-    tilts = np.array(
-        [[0, 0, 0], [0.7, 0.1, 0.2], [-0.6, 0.3, 0.1], [0.1, -0.7, 0.3], [0, 0.2, -0.8]]
-    )
-    directions = (ahead[:, None] + tilts).astype(np.float32)
-    rays = np.concatenate([np.broadcast_to(points[:, None], directions.shape), directions], -1)
-    rays = rays.reshape(-1, 6)
-    found = scene.list_intersections(o3d.core.Tensor.from_numpy(np.ascontiguousarray(rays)))
-    ray = found['ray_ids'].numpy().astype(np.int64)
-    normals = _face_normals(mesh)[found['primitive_ids'].numpy().astype(np.int64)]
-    sign = np.sign((normals * rays[ray, 3:]).sum(1))
-    winding = np.bincount(ray, sign, len(rays)).reshape(-1, len(tilts))
-    inside: NDArray[np.bool_] = np.abs(winding.mean(1)) >= 0.5
-    return inside

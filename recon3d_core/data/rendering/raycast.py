@@ -39,24 +39,26 @@ def render(
         Images; mask, depth and normals are those of the rays through the pixels' centres.
     """
     scene = make_scene(mesh)
-    centre = _cast(scene, _rays(cameras, 1))
-    mask, depth, normals = _geometry(centre, cameras)
-    near = _dilate(mask)
+    rays = _rays(cameras, 1)
+    centre = _cast(scene, rays)
+    mask = np.isfinite(centre['t_hit'])
+    depth = np.where(mask, centre['t_hit'], 0).astype(np.float32)
+    normals = _normals_camera(centre, mask, rays, cameras)
     rgb = np.zeros((*mask.shape, 3), np.uint8)
     coverage = np.zeros(mask.shape, np.uint8)
     if supersample == 1:
-        colors = _shade(scene, mesh, centre, _rays(cameras, 1), mask, lighting, shadows)
-        rgb[mask] = _to_uint8(colors)
+        rgb[mask] = _to_uint8(_shade(scene, mesh, centre, rays, mask, lighting, shadows))
         coverage[mask] = 255
-    elif near.any():
-        rays = _rays(cameras, supersample)[near]
-        hits = _cast(scene, rays)
-        hit = np.isfinite(hits['t_hit'])
-        colors = np.zeros((*hit.shape, 3), np.float32)
-        colors[hit] = _shade(scene, mesh, hits, rays, hit, lighting, shadows)
-        count = hit.sum(1)
-        rgb[near] = _to_uint8(colors.sum(1) / np.maximum(count, 1)[:, None])
-        coverage[near] = np.round(count * (255 / supersample**2))
+        return Rendered(rgb, mask, depth, normals, coverage)
+    near = _dilate(mask)
+    rays = _rays(cameras, supersample, near)
+    hits = _cast(scene, rays)
+    hit = np.isfinite(hits['t_hit'])
+    colors = np.zeros((*hit.shape, 3), np.float32)
+    colors[hit] = _shade(scene, mesh, hits, rays, hit, lighting, shadows)
+    count = hit.sum(1)
+    rgb[near] = _to_uint8(colors.sum(1) / np.maximum(count, 1)[:, None])
+    coverage[near] = np.round(count * (255 / supersample**2))
     return Rendered(rgb, mask, depth, normals, coverage)
 
 
@@ -83,11 +85,10 @@ def sample_colors(
     if mesh.colors is None:
         colors = np.full((len(faces), 3), UNCOLORED, np.float32)
     else:
-        corners = mesh.colors[mesh.faces[faces]].astype(np.float32)
-        colors = np.einsum('nc,ncd->nd', barycentric, corners)
+        colors = _mix(mesh.colors[mesh.faces[faces]], barycentric)
     if mesh.uv is None or mesh.face_texture is None:
         return colors
-    uv = np.einsum('nc,ncd->nd', barycentric, mesh.uv[faces])
+    uv = _mix(mesh.uv[faces], barycentric)
     for index, texture in enumerate(mesh.textures):
         chosen = mesh.face_texture[faces] == index
         if chosen.any():
@@ -95,12 +96,20 @@ def sample_colors(
     return colors
 
 
+def _mix(corners: NDArray[Any], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the weighted sums (n, d) of what the corners (n, 3, d) have."""
+    mixed = np.asarray(corners[:, 0] * weights[:, :1], np.float32)
+    mixed += corners[:, 1] * weights[:, 1:2]
+    mixed += corners[:, 2] * weights[:, 2:]
+    return mixed
+
+
 def _lookup(texture: NDArray[np.uint8], uv: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return bilinear colours of a texture that repeats."""
     height, width = texture.shape[:2]
     x = np.mod(uv[:, 0], 1) * width - 0.5
     y = np.mod(1 - uv[:, 1], 1) * height - 0.5
-    x0, y0 = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    x0, y0 = np.floor(x).astype(np.int32), np.floor(y).astype(np.int32)
     fx, fy = (x - x0)[:, None].astype(np.float32), (y - y0)[:, None].astype(np.float32)
     x1, y1 = (x0 + 1) % width, (y0 + 1) % height
     x0, y0 = x0 % width, y0 % height
@@ -109,21 +118,36 @@ def _lookup(texture: NDArray[np.uint8], uv: NDArray[np.float32]) -> NDArray[np.f
     return (upper * (1 - fy) + lower * fy).astype(np.float32)
 
 
-def _rays(cameras: Cameras, supersample: int) -> NDArray[np.float32]:
-    """Return rays (V, H, W, s^2 or none, 6) in the cube, scaled so that t is the depth."""
-    offsets = (np.arange(supersample) + 0.5) / supersample - 0.5
-    dy, dx = np.meshgrid(offsets, offsets, indexing='ij')
-    y, x = np.mgrid[: cameras.height, : cameras.width]
-    x = x[..., None] + dx.ravel()
-    y = y[..., None] + dy.ravel()
-    pixels = np.stack([x, y, np.ones_like(x)], -1)
+def _rays(
+    cameras: Cameras, supersample: int, where: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """Return rays in the cube, scaled so that t is the depth.
+
+    Args:
+        cameras: V cameras.
+        supersample: Rays along each edge of a pixel.
+        where: (V, H, W) pixels to make rays for; all where None.
+
+    Returns:
+        (V, H, W, 6) for one ray per pixel, or (n, s^2, 6) for the pixels chosen.
+    """
     rotation = cameras.T_camera_cube[:, :3, :3]
-    origins = -np.einsum('vji,vj->vi', rotation, cameras.T_camera_cube[:, :3, 3])
-    to_cube = np.einsum('vji,vjk->vik', rotation, np.linalg.inv(cameras.K))
-    rays = np.empty((len(rotation), *pixels.shape[:-1], 6), np.float32)
-    rays[..., :3] = origins[:, None, None, None]
-    rays[..., 3:] = np.einsum('vij,hwsj->vhwsi', to_cube, pixels)
-    return rays[:, :, :, 0] if supersample == 1 else rays
+    origins = -(cameras.T_camera_cube[:, None, :3, 3] @ rotation)[:, 0]
+    to_cube = np.linalg.inv(cameras.K).transpose(0, 2, 1) @ rotation
+    y, x = np.mgrid[: cameras.height, : cameras.width]
+    pixels = np.stack([x, y, np.ones_like(x)], -1).reshape(-1, 3).astype(np.float64)
+    directions = (pixels @ to_cube).astype(np.float32)
+    directions = directions.reshape(-1, cameras.height, cameras.width, 3)
+    starts = np.broadcast_to(origins[:, None, None].astype(np.float32), directions.shape)
+    rays = np.concatenate([starts, directions], -1)
+    if where is None:
+        return rays
+    offset = (np.arange(supersample) + 0.5) / supersample - 0.5
+    dy, dx = (part.ravel() for part in np.meshgrid(offset, offset, indexing='ij'))
+    shifts = np.zeros((len(rotation), supersample**2, 6), np.float32)
+    shifts[..., 3:] = dx[:, None] * to_cube[:, None, 0] + dy[:, None] * to_cube[:, None, 1]
+    chosen: NDArray[np.float32] = rays[where][:, None] + shifts[np.nonzero(where)[0]]
+    return chosen
 
 
 def _cast(
@@ -133,24 +157,22 @@ def _cast(
     return {key: value.numpy() for key, value in found.items()}
 
 
-def _geometry(
-    hits: dict[str, NDArray[Any]], cameras: Cameras
-) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
-    distance = hits['t_hit']
-    mask = np.isfinite(distance)
-    depth = np.where(mask, distance, 0).astype(np.float32)
-    normals = np.einsum('vij,vhwj->vhwi', cameras.T_camera_cube[:, :3, :3], _unit_normals(hits))
-    y, x = np.mgrid[: cameras.height, : cameras.width]
-    pixels = np.stack([x, y, np.ones_like(x)], -1)
-    toward = np.einsum('vij,hwj->vhwi', np.linalg.inv(cameras.K), pixels)
-    away = (normals * toward).sum(-1) > 0
-    normals[away] *= -1
-    normals[~mask] = 0
-    return mask, depth, normals.astype(np.float32)
+def _normals_camera(
+    hits: dict[str, NDArray[Any]],
+    mask: NDArray[np.bool_],
+    rays: NDArray[np.float32],
+    cameras: Cameras,
+) -> NDArray[np.float32]:
+    """Return unit normals (V, H, W, 3) in the camera's frame, turned towards the camera."""
+    normals = _unit_normals(hits['primitive_normals'])
+    facing = (normals * rays[..., 3:]).sum(-1, keepdims=True)
+    normals = np.where(facing > 0, -normals, normals) * mask[..., None]
+    rotation = cameras.T_camera_cube[:, None, :3, :3].astype(np.float32)
+    turned: NDArray[np.float32] = normals @ rotation.transpose(0, 1, 3, 2)
+    return turned
 
 
-def _unit_normals(hits: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-    normals: NDArray[np.float32] = hits['primitive_normals']
+def _unit_normals(normals: NDArray[np.float32]) -> NDArray[np.float32]:
     length = np.linalg.norm(normals, axis=-1, keepdims=True)
     return normals / np.maximum(length, 1e-12)
 
@@ -173,13 +195,12 @@ def _shade(
 ) -> NDArray[np.float32]:
     """Return the colours (n, 3) in 0..255, unclipped, of the rays that hit."""
     picked = {key: hits[key][hit] for key in ('t_hit', 'primitive_ids', 'primitive_uvs')}
-    picked['primitive_normals'] = hits['primitive_normals'][hit]
     uv = picked['primitive_uvs']
-    weights = np.stack([1 - uv[:, 0] - uv[:, 1], uv[:, 0], uv[:, 1]], 1)
+    weights = np.stack([1 - uv.sum(1), uv[:, 0], uv[:, 1]], 1)
     albedo = sample_colors(mesh, picked['primitive_ids'].astype(np.int64), weights)
     ray = rays[hit]
     to_eye = -ray[:, 3:] / np.linalg.norm(ray[:, 3:], axis=1, keepdims=True)
-    normals = _unit_normals(picked)
+    normals = _unit_normals(hits['primitive_normals'][hit])
     normals = np.where((normals * to_eye).sum(1, keepdims=True) < 0, -normals, normals)
     points = ray[:, :3] + ray[:, 3:] * picked['t_hit'][:, None] + normals * _SHADOW_BIAS
     diffuse = np.broadcast_to(lighting.ambient, albedo.shape).astype(np.float32)

@@ -1,0 +1,113 @@
+"""From meshes to the grids that the torch renderer draws: signed distances and colours."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+import open3d as o3d
+from recon3d_core.data.ground_truth import (
+    check_mesh,
+    sample_faces,
+    solid,
+    thin_parts,
+    voxel_index,
+)
+from recon3d_core.data.objects.base import ObjectMesh
+from recon3d_core.data.rendering.raycast import make_scene, sample_colors
+from recon3d_core.data.rendering.sdf_grids import BAND_VOXELS, LEVELS
+from scipy import ndimage, spatial
+
+THIN_VOXELS = 1.4
+"""What is thinner is thickened to this: a thinner rod falls between the grid's points."""
+
+_COLOR_SAMPLES_PER_VOXEL = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectGrid:
+    """One object as the torch renderer wants it.
+
+    Attributes:
+        sdf: (N, N, N) int8 signed distance at the voxels' centres, negative inside, in steps of
+            `BAND_VOXELS / LEVELS` voxels, saturated at ±`LEVELS`.
+        colors: (M, M, M, 4) uint8 mean colour of the surface in each voxel; alpha is 255 where
+            there is any, else all are 0.
+    """
+
+    sdf: NDArray[np.int8]
+    colors: NDArray[np.uint8]
+
+
+def build_grid(mesh: ObjectMesh, resolution: int = 64, color_resolution: int = 32) -> ObjectGrid:
+    """Return the grids of an object.
+
+    Args:
+        mesh: The object in its cube.
+        resolution: Voxels along an edge of the distances, N.
+        color_resolution: Voxels along an edge of the colours, M.
+
+    Raises:
+        InputError: The mesh has no faces or is not finite.
+    """
+    check_mesh(mesh)
+    scene = make_scene(mesh)
+    inside = solid(mesh, scene, resolution)
+    middles, _ = thin_parts(mesh, scene, inside, THIN_VOXELS)
+    sdf = _banded_distance(scene, inside)
+    if len(middles):
+        _thicken(sdf, middles)
+    steps = np.clip(np.round(sdf * (LEVELS / BAND_VOXELS)), -LEVELS, LEVELS)
+    return ObjectGrid(steps.astype(np.int8), _surface_colors(mesh, color_resolution))
+
+
+def _banded_distance(
+    scene: o3d.t.geometry.RaycastingScene, inside: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Return signed distances in voxels, right within `BAND_VOXELS` of the outer surface."""
+    n = len(inside)
+    ball = np.ones((3, 3, 3), bool)
+    reach = int(np.ceil(BAND_VOXELS)) + 1
+    band = ndimage.binary_dilation(inside, ball, reach)
+    band &= ndimage.binary_dilation(~inside, ball, reach)
+    sdf = np.where(inside, -BAND_VOXELS, BAND_VOXELS).astype(np.float32)
+    index = np.argwhere(band)
+    if len(index):
+        points = ((index + 0.5) / n - 0.5).astype(np.float32)
+        distance = scene.compute_distance(o3d.core.Tensor.from_numpy(points)).numpy() * n
+        sdf[band] = np.where(inside[band], -distance, distance)
+    return sdf
+
+
+def _thicken(sdf: NDArray[np.float32], middles: NDArray[np.float32]) -> None:
+    """Make thin parts `THIN_VOXELS` thick, in place."""
+    n = len(sdf)
+    near = np.zeros(sdf.shape, bool)
+    near[tuple(voxel_index(middles, n).T)] = True
+    near = ndimage.binary_dilation(near, np.ones((3, 3, 3), bool), int(np.ceil(BAND_VOXELS)) + 1)
+    points = (np.argwhere(near) + 0.5) / n - 0.5
+    limit = (BAND_VOXELS + THIN_VOXELS / 2) / n
+    distance, _ = spatial.cKDTree(middles).query(points, distance_upper_bound=limit)
+    thick = np.minimum(distance * n, BAND_VOXELS + THIN_VOXELS) - THIN_VOXELS / 2
+    sdf[near] = np.minimum(sdf[near], thick)
+
+
+def _surface_colors(mesh: ObjectMesh, resolution: int) -> NDArray[np.uint8]:
+    corners = mesh.vertices[mesh.faces]
+    area = np.linalg.norm(
+        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
+    ).sum()
+    count = int(np.clip(area / 2 * resolution**2 * _COLOR_SAMPLES_PER_VOXEL, 5000, 500_000))
+    sampled = sample_faces(mesh, count, np.random.default_rng(0))
+    colors = sample_colors(mesh, sampled.faces, sampled.barycentric)
+    voxel = voxel_index(sampled.points, resolution)
+    flat = np.ravel_multi_index(tuple(voxel.T), (resolution,) * 3)
+    weight = np.bincount(flat, minlength=resolution**3)
+    rgba = np.zeros((resolution**3, 4), np.uint8)
+    some = weight > 0
+    for channel in range(3):
+        total = np.bincount(flat, colors[:, channel], resolution**3)
+        rgba[some, channel] = np.round(total[some] / weight[some])
+    rgba[some, 3] = 255
+    return rgba.reshape(resolution, resolution, resolution, 4)
