@@ -23,7 +23,7 @@ def merge(probabilities: Tensor, scores: Tensor) -> Tensor:
     Returns:
         (B, N, N, N) in [0, 1].
     """
-    return (probabilities * scores.softmax(1)).sum(1).clamp(0, 1)
+    return (probabilities * scores.float().softmax(1)).sum(1).clamp(0, 1)
 
 
 def merge_logits(logits: Tensor, scores: Tensor) -> Tensor:
@@ -39,6 +39,7 @@ def merge_logits(logits: Tensor, scores: Tensor) -> Tensor:
     Returns:
         (B, N, N, N).
     """
+    logits, scores = logits.float(), scores.float()  # sums of logarithms need the precision
     if logits.shape[1] == 1:
         return logits[:, 0] + 0 * scores[:, 0]  # one view: its weight is 1 whatever its score
     weights = scores.log_softmax(1)

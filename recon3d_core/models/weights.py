@@ -119,6 +119,25 @@ def save_weights(
         partial.unlink(missing_ok=True)
 
 
+class _Ignored:
+    """Stands for numpy's scalars among the notes of a checkpoint (`best_iou`): not one is used.
+
+    So the pickle's names of numpy's code lead here, and nothing of numpy is called.
+    """
+
+    def __init__(self, *_: object) -> None:
+        """Take whatever the pickle says."""
+
+    def __setstate__(self, _: object) -> None:
+        """Take whatever the pickle says."""
+
+
+_NUMPY_NAMES = [
+    (_Ignored, name)
+    for name in ('numpy.core.multiarray.scalar', 'numpy._core.multiarray.scalar', 'numpy.dtype')
+]
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, or of a checkpoint that holds tensors only.
 
@@ -128,7 +147,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == '.safetensors':
             return load_file(path)
-        loaded = torch.load(path, map_location='cpu', weights_only=True)
+        with torch.serialization.safe_globals(_NUMPY_NAMES):  # type: ignore[arg-type]
+            loaded = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # torch and zip raise whatever the bytes lead to
         reason = ' '.join(str(error).split())[:200]
         raise InputError(

@@ -9,6 +9,7 @@ from recon3d_core.models.base import ModelConfig, VolumeNetwork
 from recon3d_core.models.cameras import ViewCameras
 from recon3d_core.models.merging import merge, merge_logits, MergeState
 from recon3d_core.models.preprocessing import check_views, prepare_views
+from recon3d_core.models.upsampling import BoundaryUpsampler, coarse_occupancy
 import torch
 from torch import nn, Tensor
 from torch.nn import functional
@@ -27,11 +28,18 @@ class Pix2VoxNetwork(VolumeNetwork):
     decoder: nn.Module
     merger: nn.Module
     refiner: nn.Module | None
+    upsampler: BoundaryUpsampler | None
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         """Keep the options; there is no refiner until a subclass makes one."""
         super().__init__(config)
         self.refiner = None
+        self.upsampler = BoundaryUpsampler() if self.resolution == 128 else None
+
+    @property
+    def merged_resolution(self) -> int:
+        """Voxels along an edge of the volumes of single views."""
+        return self.resolution // (1 if self.upsampler is None else 2)
 
     @abc.abstractmethod
     def describe(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,7 +67,7 @@ class Pix2VoxNetwork(VolumeNetwork):
 
     def start(self, batch: int = 1) -> MergeState:
         """Return the state of `batch` objects of which nothing was seen yet."""
-        return MergeState.empty(batch, self.resolution, self.device)
+        return MergeState.empty(batch, self.merged_resolution, self.device)
 
     @torch.no_grad()
     def observe(
@@ -77,27 +85,32 @@ class Pix2VoxNetwork(VolumeNetwork):
     @torch.no_grad()
     def probabilities(self, state: MergeState) -> Tensor:
         """Return the fused and refined probabilities; 0.5 everywhere before the first view."""
-        merged = state.merged()
-        return merged if state.views == 0 else self._refined(merged)
+        if state.views == 0:
+            return state.mass.new_full((len(state.mass), *(self.resolution,) * 3), 0.5)
+        return self._refined(state.merged())
 
     def loss(self, views: Tensor, occupancy: Tensor, cameras: ViewCameras | None = None) -> Tensor:  # noqa: ARG002
         """Return 10 BCE(merged) + 10 BCE(refined), section 3.5 of the paper.
 
-        The first trains encoder, decoder and merger, the second the refiner only.
+        The first trains encoder, decoder and merger, the second the refiner only. At 128 voxels
+        both compare 64, and a third one of the same kind trains the upsampler only.
         """
         logits, scores = self._describe_all(views)
         merged = merge_logits(logits, scores)
-        loss = functional.binary_cross_entropy_with_logits(merged, occupancy)
+        target = occupancy if self.upsampler is None else coarse_occupancy(occupancy)
+        loss = functional.binary_cross_entropy_with_logits(merged, target)
         if self.refiner is not None:
-            refined = self.refine(merged.detach())
-            loss = loss + functional.binary_cross_entropy_with_logits(refined, occupancy)
+            merged = self.refine(merged.detach())
+            loss = loss + functional.binary_cross_entropy_with_logits(merged, target)
+        if self.upsampler is not None:
+            loss = loss + self.upsampler.loss(merged.detach(), occupancy)
         return LOSS_WEIGHT * loss
 
     def parts(self) -> dict[str, nn.Module]:
-        """Return `encoder`, `decoder`, `merger` and, where there is one, `refiner`."""
+        """Return `encoder`, `decoder`, `merger` and, where it has them, `refiner`, `upsampler`."""
         return {
             name: part
-            for name in ('encoder', 'decoder', 'merger', 'refiner')
+            for name in ('encoder', 'decoder', 'merger', 'refiner', 'upsampler')
             if (part := getattr(self, name)) is not None
         }
 
@@ -109,6 +122,9 @@ class Pix2VoxNetwork(VolumeNetwork):
         return logits.reshape(shape), scores.reshape(shape)
 
     def _refined(self, merged: Tensor) -> Tensor:
-        if self.refiner is None:
+        if self.refiner is None and self.upsampler is None:
             return merged
-        return self.refine(torch.logit(merged.float(), eps=1e-6)).sigmoid()
+        logits = self.refine(torch.logit(merged.float(), eps=1e-6))
+        if self.upsampler is not None:
+            logits = self.upsampler(logits)
+        return logits.sigmoid()

@@ -92,7 +92,7 @@ class Pix2VoxS(Pix2VoxNetwork):
         """Make the layers, with random weights."""
         super().__init__(config)
         self.encoder = CompactEncoder(self.config.image_size, _CHANNELS)
-        self.decoder = SmallDecoder(self.resolution)
+        self.decoder = SmallDecoder(self.merged_resolution)
         self.merger = SmallMerger(self.decoder.volume.in_channels)
         self.refiner = SmallRefiner()
 

@@ -22,4 +22,6 @@ class SmallR2N2Config(ModelConfig):
     image_size: Literal[96, 128, 160, 192, 224] = option(
         128, 'Edge of the square input image.', unit='px'
     )
-    resolution: Literal[32, 64] = option(32, 'Voxels along an edge of the predicted cube.')
+    resolution: Literal[32, 64, 128] = option(
+        32, 'Voxels along an edge of the predicted cube; 128 is 64 made finer at the surface.'
+    )

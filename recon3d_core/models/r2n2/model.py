@@ -10,6 +10,7 @@ from recon3d_core.models.r2n2.base import R2N2Network
 from recon3d_core.models.r2n2.config import PublishedR2N2Config
 from recon3d_core.models.r2n2.published import (
     Gru,
+    initialize,
     Lstm,
     ResidualDecoder,
     ResidualEncoder,
@@ -46,6 +47,7 @@ class R2N2Gru(PublishedR2N2):
         """Make the layers, with random weights."""
         super().__init__(config)
         self.recurrence = Gru()
+        initialize(self)
 
 
 class R2N2Lstm(PublishedR2N2):
@@ -57,3 +59,4 @@ class R2N2Lstm(PublishedR2N2):
         """Make the layers, with random weights."""
         super().__init__(config)
         self.recurrence = Lstm()
+        initialize(self)

@@ -22,6 +22,15 @@ def leaky(values: Tensor) -> Tensor:
     return functional.leaky_relu(values, SLOPE)
 
 
+def initialize(network: nn.Module) -> None:
+    """Draw weights that keep the signal's size (He et al. 2015): there is no normalisation."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)):
+            nn.init.kaiming_normal_(module.weight, SLOPE)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 def unpool(volume: Tensor) -> Tensor:
     """Return a volume of twice the edge: each cell in the first corner of 2x2x2, zeros else."""
     batch, channels, x, y, z = volume.shape

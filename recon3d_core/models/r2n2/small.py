@@ -70,7 +70,7 @@ class R2N2S(R2N2Network):
         super().__init__(config)
         self.encoder = CompactEncoder(self.config.image_size, _CHANNELS)
         self.recurrence = ConvGru3d(_CHANNELS, _HIDDEN)
-        self.decoder = SmallDecoder(self.resolution)
+        self.decoder = SmallDecoder(self.decoded_resolution)
 
     def decode(self, hidden: Tensor) -> Tensor:
         """Return the logits (B, N, N, N) of hidden states (B, C, 4, 4, 4)."""
