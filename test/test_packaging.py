@@ -152,6 +152,12 @@ def test_the_manifest_names_every_ros_package_that_is_imported() -> None:
     assert ros_imports() <= declared
 
 
+def test_the_manifest_names_no_library_that_ubuntu_has_too_old() -> None:
+    declared = {element.text for element in MANIFEST.findall('exec_depend')}
+    assert 'python3-numpy' in declared
+    assert declared.isdisjoint({'python3-pydantic', 'python3-typer', 'python3-rich'})
+
+
 def test_pins_cover_what_is_required() -> None:
     def names(text: str) -> set[str]:
         lines = [line.split('#')[0].strip() for line in text.splitlines()]

@@ -24,11 +24,13 @@ _FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 def _imdecode(data: Any, flags: int, reason: str) -> NDArray[Any]:
     buffer = np.frombuffer(data, np.uint8)
-    width, height = _claimed_size(buffer)
-    if width * height > _MAX_PIXELS:
-        raise FrameError(reason, 'image size', f'{width}x{height}', f'at most {_MAX_PIXELS} px')
+    size = _claimed_size(buffer)
+    if size is not None and size[0] * size[1] > _MAX_PIXELS:
+        got = f'{size[0]}x{size[1]}'
+        raise FrameError(reason, 'image size', got, f'at most {_MAX_PIXELS} px')
     try:
-        image = cv2.imdecode(buffer, flags) if buffer.size else None
+        # Only what tells its size is decoded: OpenCV would read other formats, of any size.
+        image = None if size is None else cv2.imdecode(buffer, flags)
     except cv2.error:  # a header of an absurd size
         image = None
     if image is None:
@@ -42,19 +44,19 @@ def _imdecode(data: Any, flags: int, reason: str) -> NDArray[Any]:
     return image
 
 
-def _claimed_size(data: NDArray[np.uint8]) -> tuple[int, int]:
-    """Return width and height that a PNG or JPEG says it has; (0, 0) where it says nothing."""
+def _claimed_size(data: NDArray[np.uint8]) -> tuple[int, int] | None:
+    """Return width and height that a PNG or JPEG says it has; None where it is neither."""
     head = data[:24].tobytes()
-    if head.startswith(b'\x89PNG') and len(head) == 24:
+    if head.startswith(b'\x89PNG\r\n\x1a\n') and head[12:16] == b'IHDR' and len(head) == 24:
         width, height = struct.unpack('>II', head[16:])
         return width, height
     if not head.startswith(b'\xff\xd8'):
-        return 0, 0
+        return None
     at = 2
     while at + 9 <= len(data):
         marker = int(data[at + 1])
         if int(data[at]) != 0xFF:
-            return 0, 0
+            return None
         if marker == 0xFF:  # a fill byte
             at += 1
         elif marker in _FRAME_HEADERS:
@@ -62,7 +64,7 @@ def _claimed_size(data: NDArray[np.uint8]) -> tuple[int, int]:
             return width, height
         else:
             at += 2 + max(2, 256 * int(data[at + 2]) + int(data[at + 3]))
-    return 0, 0
+    return None
 
 
 def _complete(data: NDArray[np.uint8]) -> bool:

@@ -118,7 +118,7 @@ class ImageReader:
         if info is None:
             raise FrameError('no_camera_info', f'no camera_info on {info_topic} yet')
         height, width = image.shape[:2]
-        return camera_from_info(info, is_rectified(topic), (width, height))
+        return camera_from_info(info, rectified=is_rectified(topic), image_size=(height, width))
 
     def _registration(
         self, color: Any, depth: Any, color_camera: Camera, depth_camera: Camera, stamp_ns: int

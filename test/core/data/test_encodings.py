@@ -295,6 +295,20 @@ def test_the_claimed_size_is_read_from_real_images(kind):
     assert compressed._claimed_size(data) == (8, 6)
 
 
+@pytest.mark.parametrize('kind', ['.webp', '.tiff', '.bmp', '.ppm', '.hdr'])
+def test_other_formats_are_refused_although_opencv_reads_them(kind):
+    pixels = picture().astype(np.float32) if kind == '.hdr' else picture()
+    done, data = cv2.imencode(kind, pixels)
+    assert done
+    assert cv2.imdecode(data, cv2.IMREAD_COLOR) is not None
+    with pytest.raises(FrameError, match='JPEG or PNG') as caught:
+        compressed.decode_compressed_color('jpeg', data.tobytes())
+    assert caught.value.reason == 'bad_color'
+    with pytest.raises(FrameError, match='PNG') as caught:
+        compressed.decode_compressed_depth('16UC1; compressedDepth png', bytes(12) + bytes(data))
+    assert caught.value.reason == 'bad_depth'
+
+
 @pytest.mark.parametrize('cut', [0, 1, 20, 0.5, -3])
 @pytest.mark.parametrize('kind', ['jpeg', 'png', 'depth', 'rvl'])
 def test_truncated_payloads_are_refused(kind, cut):

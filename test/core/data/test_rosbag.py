@@ -314,7 +314,7 @@ def test_malformed_messages_are_counted_and_the_rest_is_as_without_them(tmp_path
         'bad_message': 2,
         'bad_image': 1,
         'bad_encoding': 1,
-        'size_mismatch': 1,
+        'camera_info_size': 1,
     }
     assert all('\n' not in record.getMessage() for record in caplog.records)
 
