@@ -11,7 +11,7 @@ METHODS = ('auto', 'brute', 'tree')
 # Pairs of points whose distances are in memory at once: 128 MB of float32.
 MAX_PAIRS = 1 << 25
 # From here on a tree beats all pairs on a CPU.
-TREE_PAIRS = 1 << 19
+TREE_PAIRS = 1 << 16
 
 
 @torch.no_grad()
