@@ -40,9 +40,16 @@ def _processor() -> str:
 
 
 def write_json(path: Path | None, benchmark: str, content: dict[str, Any]) -> None:
-    """Write a benchmark's results with the machine's description, where a file is given."""
+    """Write a benchmark's results with the machine's description, where a file is given.
+
+    Args:
+        path: The file; its folder is made.
+        benchmark: Name of the benchmark.
+        content: The results. A `machine` in it, as it was at the start, is taken as it is.
+    """
     if path is not None:
         full = {'schema': 1, 'benchmark': benchmark, 'machine': machine(), **content}
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(full, indent=2) + '\n', encoding='utf-8')
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 import dataclasses
-import json
 from pathlib import Path
-import platform
 import statistics
 import time
 from typing import Any
 
+from _common import write_json
 from geometry_msgs.msg import Point
 import numpy as np
 import open3d as o3d
@@ -199,20 +198,6 @@ def mesh_rows() -> list[Row]:
     ]
 
 
-def machine() -> dict[str, Any]:
-    """Describe the machine."""
-    cpuinfo = Path('/proc/cpuinfo')
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    models = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return {
-        'system': platform.platform(),
-        'cpu': models[0] if models else platform.processor(),
-        'cores': len(models),
-        'python': platform.python_version(),
-        'numpy': np.__version__,
-    }
-
-
 def main() -> int:
     """Run all, print the table, and return 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -226,14 +211,8 @@ def main() -> int:
             f'{row.what:{width}}  {row.how:26}  {row.median_ms:10.3f}  {row.worst_ms:10.3f}'
             f'  {row.verdict}'
         )
-    if arguments.json:
-        result = {
-            'schema': 1,
-            'benchmark': 'conversions',
-            'machine': machine(),
-            'rows': [dataclasses.asdict(row) for row in rows],
-        }
-        arguments.json.write_text(json.dumps(result, indent=2) + '\n')
+    content = {'rows': [dataclasses.asdict(row) for row in rows]}
+    write_json(arguments.json, 'conversions', content)
     return int(any('MISSED' in row.verdict for row in rows))
 
 

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-import json
-import os
 from pathlib import Path
-import platform
 import resource
 import sys
 import tempfile
 import time
 from typing import Any
 
+from _common import KITCHEN, machine, write_json
 import cv2
 import numpy as np
 import open3d as o3d
@@ -29,9 +27,6 @@ from recon3d_core.data import load_source
 from recon3d_core.mapping.tsdf import TsdfConfig, TsdfMapper
 from recon3d_core.types import Frame
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get('RECON3D_DATA', ROOT.parent / 'shared' / 'data'))
-KITCHEN = DATA / 'rgbd' / 'redkitchen'
 VOXEL_M = 0.02
 MAX_DEPTH_M = 4.0
 BAR = 1.3
@@ -142,17 +137,6 @@ def report(result: dict[str, Any]) -> None:
     print(f'peak memory of the process {result["peak_rss_mb"]:.0f} MB')
 
 
-def machine() -> dict[str, Any]:
-    """Describe the machine."""
-    return {
-        'system': platform.platform(),
-        'cores': os.cpu_count(),
-        'load': os.getloadavg()[0],
-        'python': platform.python_version(),
-        'open3d': o3d.__version__,
-    }
-
-
 def main() -> int:
     """Measure, print, write, and return 1 where the bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -160,7 +144,7 @@ def main() -> int:
     parser.add_argument('--repeats', type=int, default=2)
     parser.add_argument('--json', type=Path, help='write the results into this file')
     arguments = parser.parse_args()
-    content: dict[str, Any] = {'schema': 1, 'benchmark': 'mapping', 'machine': machine()}
+    content: dict[str, Any] = {'machine': machine()}
     good = True
     if KITCHEN.is_dir():
         result = measure(arguments.frames, arguments.repeats)
@@ -170,8 +154,7 @@ def main() -> int:
     else:
         content['skipped'] = f'{KITCHEN} is absent; set RECON3D_DATA'
         print(f'skipped: {content["skipped"]}')
-    if arguments.json:
-        arguments.json.write_text(json.dumps(content, indent=2) + '\n')
+    write_json(arguments.json, 'mapping', content)
     return 0 if good else 1
 
 

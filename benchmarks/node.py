@@ -18,15 +18,13 @@ import argparse
 from collections.abc import Callable
 import contextlib
 import dataclasses
-import json
 from pathlib import Path
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from typing import Any
 
+from _common import KITCHEN, machine, ROOT, write_json
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 import numpy as np
@@ -39,8 +37,6 @@ from recon3d_ros.player import pose_kind
 from recon3d_ros.sinks.base import LATCHED
 from rosgraph_msgs.msg import Clock
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get('RECON3D_DATA', ROOT / '../shared/data'))
 LOOP_FRAMES = 150
 MIN_SHARE = 0.95
 MAX_P95_MS = 500.0
@@ -229,25 +225,10 @@ def loops(source: str, count: int) -> list[Row]:
         ]
 
 
-def machine() -> dict[str, Any]:
-    """Describe the machine."""
-    cpuinfo = Path('/proc/cpuinfo')
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    models = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return {
-        'cpu': models[0] if models else platform.processor(),
-        'cores': len(models),
-        'load_1min': os.getloadavg()[0],
-        'system': platform.platform(),
-        'python': platform.python_version(),
-    }
-
-
 def main() -> int:
     """Run, print the table, and return 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    kitchen = DATA / 'rgbd/redkitchen'
-    default = str(kitchen) if kitchen.is_dir() else 'synthetic:tabletop'
+    default = str(KITCHEN) if KITCHEN.is_dir() else 'synthetic:tabletop'
     parser.add_argument('--source', default=default)
     parser.add_argument('--bag', action='store_true', help='the memory row instead')
     parser.add_argument('--loops', type=int, default=20, help='how often the bag is played')
@@ -260,18 +241,12 @@ def main() -> int:
         if arguments.bag
         else (stream(arguments.source, seconds))
     )
-    print(f'node and player of {arguments.source}, load {started["load_1min"]:.1f} at the start')
+    print(f'node and player of {arguments.source}, load {started["load"]:.1f} at the start')
     for row in rows:
         print(row.line())
-    if arguments.json:
-        result = {
-            'schema': 1,
-            'benchmark': 'node',
-            'machine': started,
-            'source': arguments.source,
-            'rows': [dataclasses.asdict(row) for row in rows],
-        }
-        arguments.json.write_text(json.dumps(result, indent=2) + '\n')
+    results = [dataclasses.asdict(row) for row in rows]
+    content = {'machine': started, 'source': arguments.source, 'rows': results}
+    write_json(arguments.json, 'node', content)
     return int(not all(row.met for row in rows))
 
 

@@ -1,21 +1,18 @@
 """Five synthetic tables, 60 noisy frames around each: are the objects found, placed and shaped?
 
-`python -m benchmarks.tabletop [--scenes NAME ...] [--frames N] [--noise X] [--json FILE]`
+`python benchmarks/tabletop.py [--scenes NAME ...] [--frames N] [--noise X] [--json FILE]`
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-import json
-import os
 from pathlib import Path
-import platform
 import time
 from typing import Any
 
+from _common import machine, write_json
 import numpy as np
-import open3d
 from recon3d_core import Pipeline
 from recon3d_core.data.synth.scenes import BENCHMARK_SCENES
 from recon3d_core.data.synth.truth import ObjectTruth
@@ -126,28 +123,6 @@ def summarise(scenes: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     }
 
 
-def machine() -> dict[str, Any]:
-    """Return what a reader must know of the machine to judge the figures."""
-    names = [
-        line.partition(':')[2].strip()
-        for line in _lines(Path('/proc/cpuinfo'))
-        if line.startswith('model name')
-    ]
-    return {
-        'cpu': names[0] if names else platform.processor(),
-        'cores': len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else None,
-        'load_1min': os.getloadavg()[0],
-        'system': platform.platform(),
-        'python': platform.python_version(),
-        'numpy': np.__version__,
-        'open3d': open3d.__version__,
-    }
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding='utf-8').splitlines() if path.is_file() else []
-
-
 def print_tables(scenes: Sequence[Mapping[str, Any]], summary: Mapping[str, float]) -> bool:
     """Print the objects and the bars; return whether all bars are met."""
     console = Console()
@@ -193,14 +168,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     summary = summarise(scenes)
     met = print_tables(scenes, summary)
-    if options.json:
-        report = {
-            'schema': 1, 'benchmark': 'tabletop', 'machine': started, 'frames': options.frames,
-            'noise': options.noise, 'config': options.config, 'summary': summary, 'met': met,
-            'scenes': scenes,
-        }  # fmt: skip
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+    write_json(options.json, 'tabletop', {
+        'machine': started, 'frames': options.frames, 'noise': options.noise,
+        'config': options.config, 'summary': summary, 'met': met, 'scenes': scenes,
+    })  # fmt: skip
     return 0 if met else 1
 
 

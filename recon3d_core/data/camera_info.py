@@ -31,7 +31,10 @@ def camera_from_info(
             `camera_info_size` (it belongs to an image of another size).
     """
     fx, fy, cx, cy = _intrinsics(info, rectified)
-    model, coefficients = _distortion(info) if not rectified else ('none', ())
+    model: Any = 'none'
+    coefficients: tuple[float, ...] = ()
+    if not rectified:
+        model, coefficients = _distortion(info)
     x0, y0, width, height, bin_x, bin_y = _window(info)
     try:
         camera = Camera(
@@ -81,7 +84,7 @@ def _intrinsics(info: Any, rectified: bool) -> tuple[float, float, float, float]
     return fx, fy, cx, cy
 
 
-def _distortion(info: Any) -> tuple[Any, tuple[float, ...]]:
+def _distortion(info: Any) -> tuple[str, tuple[float, ...]]:
     coefficients = tuple(float(value) for value in info.d)
     model = info.distortion_model
     if not np.isfinite(coefficients).all():
