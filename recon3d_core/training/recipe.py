@@ -117,7 +117,9 @@ class Recipe(Options):
     checkpoint_steps: int = option(500, 'Most steps between checkpoints.', ge=1, le=MAX_STEPS)
     checkpoint_minutes: float = option(5.0, 'Most minutes between them.', ge=0.0, le=1e4)
     log_steps: int = option(20, 'Steps that make one row of the log.', ge=1, le=100_000)
-    pictures: int = option(6, 'Objects in the sample picture; 0 = no picture.', ge=0, le=64)
+    pictures: int = option(
+        6, 'Objects in the sample picture; 0 = no pictures at all.', ge=0, le=64
+    )
 
     @property
     def steps(self) -> int:

@@ -50,10 +50,17 @@ class State:
     """
 
     def __init__(self, fabric: Any, network: VolumeNetwork, recipe: Recipe) -> None:
-        """Begin with a network; `enter` a stage before the first step."""
+        """Begin with a network; `enter` a stage before the first step.
+
+        Raises:
+            InputError: A stage names a part that is not there, or leaves nothing to train.
+        """
         self.fabric = fabric
         self.network = network.to(fabric.device)
         self.recipe = recipe
+        for stage in recipe.stages:  # what is wrong with the last must not wait for the first
+            part_of = choose_parts(network, stage.train, stage.freeze)
+            make_optimizer(network, recipe, stage, part_of)
         self.progress = Progress()
         self.mean = RunningMean(network, recipe.ema) if recipe.ema else None
         self.objective: Any = None

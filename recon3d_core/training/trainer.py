@@ -225,7 +225,9 @@ class Trainer:
         row |= {f'iou_{views}': round(value, 5) for views, value in result.iou.items()}
         self.validations.add(row)
         self.events.add(step, row, 'validation')
-        pictures.draw_curves(self.out / 'curves.png', self.table.rows, self.validations.rows)
+        if self.recipe.pictures:
+            rows = self.table.rows, self.validations.rows
+            pictures.draw_curves(self.out / 'curves.png', *rows)
         iou = ', '.join(f'{value:.3f} at {views}' for views, value in result.iou.items())
         advance(step, f'validation IoU {iou} views, threshold {result.threshold}', line=True)
 

@@ -119,7 +119,7 @@ class Solids(DataSet):
         poses = np.stack([orbit_pose(a, e) for a, e in zip(azimuths, elevations)])
         u = ((np.arange(size) + 0.5) / size - 0.5) / FOCAL
         x, y = np.meshgrid(u, u)
-        depths = np.linspace(DISTANCE - 0.9, DISTANCE + 0.9, 60)
+        depths = np.linspace(DISTANCE - 0.9, DISTANCE + 0.9, 30)
         rays = np.stack([x, y, np.ones_like(x)], -1)[..., None, :] * depths[:, None]
         masks = []
         for pose in poses:
