@@ -51,8 +51,8 @@ class Recon3DNode(LifecycleNode):
         pipeline: The reconstruction, between configure and clean-up.
         worker: The thread that runs it, while active.
         failed: Why the automatic start failed for good, or None.
-        waiting: Why the node is not configured although it should start by itself: a change of
-            `pose_source.plugin` can mend it, and starts it then. None where it need not wait.
+        waiting: Why the node could not be configured, where a change of `pose_source.plugin` can
+            mend it; with `autostart` it starts then. None otherwise.
     """
 
     def __init__(self, name: str = 'recon3d', **kwargs: Any) -> None:
@@ -88,11 +88,10 @@ class Recon3DNode(LifecycleNode):
             self.get_logger().error(line)
         # Watching goes on in real time even where simulated time stands still.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.add_on_set_parameters_callback(
-            parameters.on_set_callback(
-                lambda: self.parameters, self._apply, lambda: self.pipeline is not None
-            )
+        self._on_set = parameters.on_set_callback(
+            lambda: self.parameters, self._apply, lambda: self.pipeline is not None
         )
+        self.add_on_set_parameters_callback(self._on_set)
         self._starter: Any = None
         if self.settings().autostart:
             self._start_soon(0.0)
@@ -130,7 +129,8 @@ class Recon3DNode(LifecycleNode):
             sink.config = new.sinks[name]
         if self._pose_source is not None:
             self._pose_source.config = new.node.pose_source.config
-        if self.waiting is not None and parameters.POSE_SOURCE in changes:
+        chosen_again = self.waiting is not None and parameters.POSE_SOURCE in changes
+        if chosen_again and new.node.autostart:
             self._start_soon(0.0)
         pipeline = self.pipeline
         known = type(new.pipeline).model_fields
@@ -148,8 +148,7 @@ class Recon3DNode(LifecycleNode):
         try:
             from recon3d_core.scene.pipeline import Pipeline
 
-            # Another source of poses than at the start has parameters of its own.
-            self.parameters = parameters.declare(self)
+            self.parameters = parameters.declare_again(self, self._on_set)
             self._pose_source = self._make_pose_source()
             self.pipeline = Pipeline(self.parameters.pipeline)
             self.statistics.begin()
@@ -252,11 +251,9 @@ class Recon3DNode(LifecycleNode):
         self._release()
         return _OK
 
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:  # noqa: ARG002
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Go back to the unconfigured state."""
-        self._stop()
-        self._release()
-        return _OK
+        return self.on_shutdown(state)
 
     def destroy_node(self) -> None:
         """End the threads before the node goes."""
@@ -326,7 +323,7 @@ class Recon3DNode(LifecycleNode):
         if self.waiting is None:
             self.failed = reason
         else:
-            reason += ' The node stays up and starts when pose_source.plugin is changed.'
+            reason += ' The node stays up, and can be configured when pose_source.plugin is set.'
         self.get_logger().error(reason)
 
     def _time_went_back(self, jump: Any) -> None:

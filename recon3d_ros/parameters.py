@@ -260,6 +260,20 @@ def declare(node: Any) -> NodeParameters:
     return NodeParameters.from_values(flat)
 
 
+def declare_again(node: Any, on_set: Callable[..., Any]) -> NodeParameters:
+    """Declare what came with another source of poses than at the start, and return all values.
+
+    Args:
+        node: The rclpy node.
+        on_set: Its callback of `on_set_callback`; that a parameter is declared is no change of it.
+    """
+    node.remove_on_set_parameters_callback(on_set)
+    try:
+        return declare(node)
+    finally:
+        node.add_on_set_parameters_callback(on_set)
+
+
 def _choices_of_plugins() -> list[OptionInfo]:
     """Return the options that decide which others there are, without loading any plugin."""
     defaults = {**DEFAULT_PLUGINS, 'pose_source': 'tf'}

@@ -21,7 +21,7 @@ def read_mesh(path: Path) -> Mesh:
         loaded: Any = trimesh.load(path, file_type='ply', process=False, force='mesh')
         vertices = np.asarray(loaded.vertices, np.float32).reshape(-1, 3)
         faces = np.asarray(loaded.faces, np.int32).reshape(-1, 3)
-        raw = loaded.metadata['_ply_raw']
+        raw = loaded.metadata.get('_ply_raw', {})  # absent of an empty mesh
         observed = raw.get('face', {}).get('data')
     except Exception as error:
         raise SourceError(

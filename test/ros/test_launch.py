@@ -19,6 +19,7 @@ ARGUMENTS = {
     'namespace',
     'log_level',
     'rviz',
+    'viewer',
     'bag',
     'autostart',
     'device',
@@ -73,7 +74,9 @@ def test_it_is_loaded_by_launch(camera, monkeypatch):
     context = LaunchContext()
     for argument in module.ARGUMENTS:
         argument.execute(context)
-    context.launch_configurations.update(camera=camera, bag='some.mcap', rviz='true')
+    context.launch_configurations.update(
+        camera=camera, bag='some.mcap', rviz='true', viewer='true'
+    )
     actions = module.start(context)
     assert len([action for action in actions if isinstance(action, Node)]) == 2
     assert len(actions) == 3
@@ -97,8 +100,38 @@ def test_rviz_shows_every_output_that_it_has_a_display_for():
     }
     assert {f'recon3d/{topic}' for topic in outputs} <= shown
     # RViz has no display for these; a new sink must be added above or here.
-    others = {'collision_objects', 'detections3d', 'recognized_objects'}
+    others = {'collision_objects', 'detections3d', 'recognized_objects', 'viewer'}
     assert len(registry.names('sink')) == len(outputs) + len(others)
+
+
+SHOWN_BY = {
+    'rviz_default_plugins/PointCloud2': 'PointCloud2',
+    'rviz_default_plugins/Marker': 'Marker',
+    'rviz_default_plugins/MarkerArray': 'MarkerArray',
+    'rviz_default_plugins/PoseArray': 'PoseArray',
+    'rviz_default_plugins/Map': 'OccupancyGrid',
+    'rviz_default_plugins/Image': 'Image',
+}
+
+
+@pytest.mark.ros
+def test_every_display_of_rviz_has_a_topic_of_the_node():
+    from node_graph import running
+
+    with running() as graph:
+        published = {p.topic_name: p.msg_type.__name__ for p in graph.node.publishers}
+        read = {s.topic_name: s.msg_type.__name__ for s in graph.node.subscriptions}
+    shown = [item for item in displays() if 'Topic' in item]
+    assert len(shown) >= 8
+    for item in shown:
+        topic = '/' + item['Topic']['Value']
+        ends = published if topic.startswith('/recon3d/') else read
+        assert ends.get(topic) == SHOWN_BY[item['Class']], item['Name']
+        # Maps of other nodes come in pieces; ours does not, but RViz wants a name for them.
+        assert item.get('Update Topic', {}).get('Value') in (None, f'{topic[1:]}_updates')
+    assert {t for t in published if t.startswith('/recon3d/') and t.count('/') > 1} - {
+        '/recon3d/transition_event'
+    } == {'/' + i['Topic']['Value'] for i in shown if i['Topic']['Value'].startswith('recon3d/')}
 
 
 def test_rviz_subscribes_as_the_node_publishes():

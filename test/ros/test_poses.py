@@ -210,8 +210,15 @@ def test_static_in_camera_frame_and_in_the_world():
 
 @pytest.mark.skipif(not NO_TF, reason='tf2_msgs is installed')
 def test_without_tf_messages_the_error_says_what_to_do():
+    kind = registry.load('pose_source', 'tf')
     with pytest.raises(PluginError, match='pose_source.plugin to pose'):
-        Ears('tf')
+        kind(None, 'map')
+
+
+def test_only_tf_places_any_frame():
+    with Ears('static') as ears, pytest.raises(FrameError, match="'moon'") as caught:
+        ears.source.locate('moon', 0)
+    assert caught.value.reason == 'unknown_frame'
 
 
 @pytest.mark.skipif(NO_TF, reason='tf2_msgs is not installed')
@@ -242,6 +249,8 @@ def test_tf_at_the_stamp(library, monkeypatch):
             with pytest.raises(FrameError) as caught:
                 ears.source.lookup('camera', frame, stamp)
             assert caught.value.reason == reason
+        # Who names a frame without a time means the newest.
+        np.testing.assert_allclose(ears.source.locate('optical', 0), T_B, atol=1e-6)
         ears.source.reset()
         with pytest.raises(FrameError):
             ears.source.lookup('camera', 'optical', SECOND)
