@@ -26,7 +26,8 @@ _JITTER = (1.3e-3, 2.1e-3)
 _SAMPLES_PER_VOXEL = 8
 _MAX_SAMPLES = 2_000_000
 _SURE = 0.75
-_SPHERE_DIRECTIONS = 20
+_UNSURE_DIRECTIONS = 20
+_SMOOTHINGS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +99,10 @@ def solid(
     unsure = np.argwhere(np.abs(np.abs(winding) - 0.5) < _SURE - 0.5)
     if len(unsure):
         points = ((unsure + 0.5) / resolution - 0.5).astype(np.float32)
-        directions = np.broadcast_to(_sphere(), (len(points), _SPHERE_DIRECTIONS, 3))
-        inside[tuple(unsure.T)] = _inside(scene, normals, points, directions)
+        directions = np.random.default_rng(0).normal(size=(len(points), _UNSURE_DIRECTIONS, 3))
+        at = tuple(unsure.T)
+        winding[at] = _mean_winding(scene, normals, points, directions.astype(np.float32))
+        inside[at] = np.abs(_smoothed(winding, walls)[at]) >= 0.5
     return inside | ~_reached_from_outside(walls)
 
 
@@ -110,12 +113,20 @@ def _face_normals(mesh: ObjectMesh) -> NDArray[np.float32]:
     return normals.astype(np.float32)
 
 
-def _sphere() -> NDArray[np.float32]:
-    """Return directions spread evenly over the sphere (a Fibonacci lattice)."""
-    index = np.arange(_SPHERE_DIRECTIONS) + 0.5
-    z, turn = 1 - 2 * index / _SPHERE_DIRECTIONS, np.pi * (1 + 5**0.5) * index
-    flat = np.sqrt(1 - z * z)
-    return np.stack([flat * np.cos(turn), flat * np.sin(turn), z], 1).astype(np.float32)
+def _smoothed(winding: NDArray[np.float32], walls: list[NDArray[np.bool_]]) -> NDArray[np.float32]:
+    """Return means with the neighbours that no wall parts: few directions are a noisy mean.
+
+    The winding number is harmonic away from the surface, so that a mean changes it little.
+    """
+    for axis, wall in _SMOOTHINGS * list(enumerate(walls)):
+        line, passable = np.moveaxis(winding, axis, 0), ~np.moveaxis(wall, axis, 0)[:-1]
+        total, count = line.copy(), np.ones_like(line)
+        total[:-1] += passable * line[1:]
+        total[1:] += passable * line[:-1]
+        count[:-1] += passable
+        count[1:] += passable
+        winding = np.moveaxis(total / count, 0, axis)
+    return winding
 
 
 def _axis_winding(
@@ -161,19 +172,18 @@ def _signed_hits(
     return ray, found['t_hit'].numpy(), np.sign((normal * rays[ray, 3:]).sum(1))
 
 
-def _inside(
+def _mean_winding(
     scene: o3d.t.geometry.RaycastingScene,
     normals: NDArray[np.float32],
     points: NDArray[np.float32],
     directions: NDArray[np.float32],
-) -> NDArray[np.bool_]:
-    """Return whether points (n, 3) are inside, by signed crossings along directions (n, k, 3)."""
+) -> NDArray[np.float64]:
+    """Return the mean signed crossings from points (n, 3) along directions (n, k, 3)."""
     starts = np.broadcast_to(points[:, None], directions.shape)
     rays = np.concatenate([starts, directions], -1).reshape(-1, 6)
     ray, _, sign = _signed_hits(scene, normals, rays)
-    winding = np.bincount(ray, sign, len(rays)).reshape(directions.shape[:2])
-    inside: NDArray[np.bool_] = np.abs(winding.mean(1)) >= 0.5
-    return inside
+    crossings = np.bincount(ray, sign, len(rays)).astype(np.float64)
+    return crossings.reshape(directions.shape[:2]).mean(1)
 
 
 def _reached_from_outside(walls: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
@@ -309,8 +319,10 @@ def _outer(
     """Return which points are of the outer surface, and their normals turned outward."""
     normals, ahead = _face_normals(mesh), drawn.normals
     step = ahead * np.float32(1e-4)
-    front = _inside(scene, normals, drawn.points + step, ahead[:, None] + _TILTS)
-    back = _inside(scene, normals, drawn.points - step, _TILTS - ahead[:, None])
+    front, back = (
+        np.abs(_mean_winding(scene, normals, drawn.points + side * step, tilted)) >= 0.5
+        for side, tilted in ((1, ahead[:, None] + _TILTS), (-1, _TILTS - ahead[:, None]))
+    )
     near = outside[tuple(voxel_index(drawn.points, len(outside)).T)]
     turned = np.where((front & ~back)[:, None], -ahead, ahead)
     return near & ~(front & back), turned

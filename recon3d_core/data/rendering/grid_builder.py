@@ -19,8 +19,11 @@ from recon3d_core.data.rendering.raycast import make_scene, sample_colors
 from recon3d_core.data.rendering.sdf_grids import BAND_VOXELS, LEVELS
 from scipy import ndimage, spatial
 
-THIN_VOXELS = 1.4
-"""What is thinner is thickened to this: a thinner rod falls between the grid's points."""
+THIN_VOXELS = 2.0
+LEAST_VOXELS = 1.4
+_MARGIN_VOXELS = 0.1
+"""Parts thinner than the first are made at least as thick as the second, and a little thicker:
+between the grid's points, interpolation thins rods, and loses those that are thinner than that."""
 
 _COLOR_SAMPLES_PER_VOXEL = 12
 
@@ -54,10 +57,10 @@ def build_grid(mesh: ObjectMesh, resolution: int = 64, color_resolution: int = 3
     check_mesh(mesh)
     scene = make_scene(mesh)
     inside = solid(mesh, scene, resolution)
-    middles, _ = thin_parts(mesh, scene, inside, THIN_VOXELS)
+    middles, thickness = thin_parts(mesh, scene, inside, THIN_VOXELS)
     sdf = _banded_distance(scene, inside)
     if len(middles):
-        _thicken(sdf, middles)
+        _thicken(sdf, middles, thickness)
     steps = np.clip(np.round(sdf * (LEVELS / BAND_VOXELS)), -LEVELS, LEVELS)
     return ObjectGrid(steps.astype(np.int8), _surface_colors(mesh, color_resolution))
 
@@ -80,17 +83,22 @@ def _banded_distance(
     return sdf
 
 
-def _thicken(sdf: NDArray[np.float32], middles: NDArray[np.float32]) -> None:
-    """Make thin parts `THIN_VOXELS` thick, in place."""
+def _thicken(
+    sdf: NDArray[np.float32], middles: NDArray[np.float32], thickness: NDArray[np.float32]
+) -> None:
+    """Make thin parts, given by `thin_parts`, as thick as the grid can show, in place."""
     n = len(sdf)
     near = np.zeros(sdf.shape, bool)
     near[tuple(voxel_index(middles, n).T)] = True
     near = ndimage.binary_dilation(near, np.ones((3, 3, 3), bool), int(np.ceil(BAND_VOXELS)) + 1)
     points = (np.argwhere(near) + 0.5) / n - 0.5
-    limit = (BAND_VOXELS + THIN_VOXELS / 2) / n
-    distance, _ = spatial.cKDTree(middles).query(points, distance_upper_bound=limit)
-    thick = np.minimum(distance * n, BAND_VOXELS + THIN_VOXELS) - THIN_VOXELS / 2
-    sdf[near] = np.minimum(sdf[near], thick)
+    distance, index = spatial.cKDTree(middles).query(points)
+    voxels = thickness[index] * n
+    grown = np.maximum(LEAST_VOXELS - voxels, 0) / 2
+    grown += _MARGIN_VOXELS * np.clip(THIN_VOXELS - voxels, 0, 1)
+    # Only where the thin part is what is nearest; its sampled middle is a little off.
+    nearest = distance * n < np.abs(sdf[near]) + voxels / 2 + 0.5
+    sdf[near] -= np.where(nearest, grown, 0)
 
 
 def _surface_colors(mesh: ObjectMesh, resolution: int) -> NDArray[np.uint8]:

@@ -20,7 +20,6 @@ _MAX_STEPS = 96
 _MIN_STEP_VOXELS = 0.25  # a ray that grazes a surface must not crawl
 _CHECK_EVERY = 4  # steps between droppings of finished rays
 _NORMAL_STEP_VOXELS = 0.75
-_UNCOLORED = 180.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,12 +238,13 @@ class _Tracer:
     def colors(self, points: Tensor, item: Tensor) -> Tensor:
         """Return colours (n, 3) in 0..255, interpolated between the voxels that have one."""
         m = self.grids.colors.shape[-2]
-        flat, weights = _corners(points, self.indices[item], m)
+        number = self.indices[item]
+        flat, weights = _corners(points, number, m)
         rgba = self.grids.colors.view(-1, 4)[flat].float()
         weights = weights * (rgba[..., 3] > 0)
         total = weights.sum(0)[:, None]
         mean = (rgba[..., :3] * weights[..., None]).sum(0) / total.clamp_min(1e-6)
-        return torch.where(total > 1e-6, mean, torch.full_like(mean, _UNCOLORED))
+        return torch.where(total > 1e-6, mean, self.grids.mean_color[number])
 
 
 def _cube_span(origins: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:

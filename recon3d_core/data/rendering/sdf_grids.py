@@ -6,7 +6,7 @@ a coarser grid says how far a ray may jump outside of the band.
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ LEVELS = 32
 _CELL = 4  # voxels along an edge of a cell of the coarse grid
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class SdfGrids:
     """The grids of O objects.
 
@@ -33,11 +33,13 @@ class SdfGrids:
             inside, saturated at ±`LEVELS`.
         colors: (O, M, M, M, 4) uint8 RGB, alpha 255 where the colour is known.
         jump: (O, N/4, N/4, N/4) uint8, cells of 4 voxels that a ray may safely pass at once.
+        mean_color: (O, 3) float32 RGB of 0 to 255, for surfaces that close a hole.
     """
 
     sdf: Tensor
     colors: Tensor
     jump: Tensor
+    mean_color: Tensor
 
     def __len__(self) -> int:
         """Return the number of objects."""
@@ -55,7 +57,7 @@ class SdfGrids:
 
     def to(self, device: torch.device | str) -> SdfGrids:
         """Return the grids on another device."""
-        return SdfGrids(self.sdf.to(device), self.colors.to(device), self.jump.to(device))
+        return SdfGrids(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     @classmethod
     def from_arrays(
@@ -82,7 +84,8 @@ class SdfGrids:
         chunks = range(0, len(sdf), 64)  # the float copies of all objects would be too large
         filled = [_spread_colors(known[i : i + 64]) for i in chunks]
         jump = [_jumps(distances[i : i + 64]) for i in chunks]
-        return cls(distances, torch.cat(filled), torch.cat(jump))
+        mean = [_mean_colors(known[i : i + 64]) for i in chunks]
+        return cls(distances, torch.cat(filled), torch.cat(jump), torch.cat(mean))
 
 
 def _spread_colors(colors: Tensor) -> Tensor:
@@ -93,6 +96,12 @@ def _spread_colors(colors: Tensor) -> Tensor:
     mean = torch.where(alpha > 0, total * 255 / alpha.clamp_min(1e-6), total)
     filled = torch.where(rgba[:, 3:] > 0, rgba, mean)
     return filled.round().to(torch.uint8).movedim(1, -1).contiguous()
+
+
+def _mean_colors(colors: Tensor) -> Tensor:
+    rgba = colors.float().flatten(1, 3)
+    total = (rgba[..., :3] * (rgba[..., 3:] > 0)).sum(1)
+    return total / (rgba[..., 3:] > 0).sum(1).clamp_min(1)
 
 
 def _jumps(sdf: Tensor) -> Tensor:
