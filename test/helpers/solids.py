@@ -214,6 +214,14 @@ class SlowTiny(Tiny):
         return super().loss(views, occupancy, cameras)
 
 
+class SlowView(Tiny):
+    """Takes 50 ms for a view."""
+
+    def observe(self, state, view, camera=None):
+        time.sleep(0.05)
+        return super().observe(state, view, camera)
+
+
 class Touchy(Tiny):
     """Fails with a NaN in its third step."""
 

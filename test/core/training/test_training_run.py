@@ -372,6 +372,7 @@ def test_batches_are_waited_for_and_that_is_measured(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_two_devices_train_as_one_process_with_both_batches(tmp_path):
     """Two processes on the CPU end with equal weights, which one alone cannot have."""
     path, out = recipe_file(tmp_path), tmp_path / 'two'
@@ -381,7 +382,7 @@ def test_two_devices_train_as_one_process_with_both_batches(tmp_path):
         env=solids.environment(OMP_NUM_THREADS='1'),
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
     )
     assert done.returncode == 0, done.stderr
     summary = json.loads((out / 'summary.json').read_text())
