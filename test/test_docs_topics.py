@@ -24,7 +24,7 @@ from recon3d_ros.conversions.headers import make_header
 from recon3d_ros.diagnostics import Diagnostics, Statistics
 from recon3d_ros.inputs import CameraInput
 from recon3d_ros.node import Recon3DNode
-from recon3d_ros.parameters import NodeParameters
+from recon3d_ros.parameters import NodeParameters, POSE_SOURCE
 from recon3d_ros.sinks.base import LATCHED
 from sensor_msgs.msg import PointCloud2
 
@@ -109,6 +109,9 @@ def test_inputs(node):
             TOPICS, 'topic', 'type', 'QoS', 'subscribed when'
         )
         if holds(condition, values)
+    } | {
+        (topic.replace('~', '/recon3d'), kind, qos)
+        for topic, kind, qos, _ in pages.tables(TOPICS, 'topic', 'type', 'QoS', 'command')
     }
     found = {
         (item.topic_name, type_in_words(item.msg_type, 'msg'), qos_in_words(item.qos_profile))
@@ -204,7 +207,7 @@ def test_ros2_commands(page):
                     assert (ROOT / value.removeprefix('src/recon3d/')).is_file(), words
         elif words[1:3] == ['param', 'set'] and len(words) > 4:
             assert words[3] == '/recon3d', words
-            assert known[words[4]].live, words
+            assert known[words[4]].live or words[4] == POSE_SOURCE, words
         elif words[1:3] == ['service', 'call']:
             assert services[words[3].replace('/recon3d', '~')] == words[4]
         elif words[1:3] == ['launch', 'recon3d_ros']:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 import contextlib
+import errno
+import socket
 import threading
 from types import ModuleType
 from typing import Any
@@ -24,6 +26,7 @@ _SNAP = 0.95  # cosine from which "about z" is taken for z
 _CAMERA_IMAGE_PX = 160
 _ROOM_M = 1.5  # what is looked at where there are no objects
 _PARTS = ('mesh', 'box', 'label')
+_PORTS = 50
 _NOTHING = '*Nothing reconstructed yet.*'
 
 
@@ -66,15 +69,10 @@ class Page:
             RunError: viser is missing, or no port can be had.
         """
         viser = load_viser()
-        try:
-            with _quiet():
-                self.server: Any = viser.ViserServer(host, port, 'recon3d', verbose=False)
-        except Exception as error:
-            raise RunError(
-                'the page cannot be served',
-                f'{host}:{port}: {error}',
-                'an address of this machine',
-            ) from error
+        # viser waits for ever where it cannot listen.
+        port = _free_port(host, port)
+        with _quiet():
+            self.server: Any = viser.ViserServer(host, port, 'recon3d', verbose=False)
         shown_host = 'localhost' if host in ('0.0.0.0', '127.0.0.1', '::') else host  # noqa: S104
         self.url = f'http://{shown_host}:{self.server.get_port()}'
         self._lock = threading.RLock()
@@ -279,6 +277,32 @@ class Page:
         center = np.mean(places, axis=0)
         reach = max(float(np.linalg.norm(p - center)) + s for p, s in zip(places, sizes))
         return center, max(reach, 0.2)
+
+
+def _free_port(host: str, first: int) -> int:
+    """Return the first port from `first` on that can be listened at.
+
+    Raises:
+        RunError: The address is none of this machine, or all ports that were tried are in use.
+    """
+    for port in range(first, min(first + _PORTS, 65536)):
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                continue
+            raise RunError(
+                'the page cannot be served',
+                f'{host}:{port}: {error}',
+                'an address of this machine',
+            ) from error
+        return port
+    raise RunError('the page cannot be served', f'ports from {first} are in use', 'a free port')
 
 
 @contextlib.contextmanager
