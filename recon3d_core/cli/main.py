@@ -26,6 +26,7 @@ VERBS = {
     'train': 'Train a network by a recipe.',
     'eval': 'Judge networks and baselines on a data set.',
     'pack': 'Pack objects into one file that is drawn without mesh libraries.',
+    'bench': 'Run benchmarks by name and say which bars are met.',
     'doctor': 'Check what of this machine is missing, with the command that mends it.',
     'plugins': 'List every plugin, where it comes from and why it cannot load.',
 }

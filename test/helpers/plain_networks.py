@@ -168,6 +168,15 @@ def pix2vox(name, tensors, views):
     return refiner(w.below('refiner'), merged) if accurate else merged
 
 
+def to_ours(volume):
+    """Return a volume [x, y up, z] in our order, [x, y, z up], index by index."""
+    result = torch.empty_like(volume)
+    n = volume.shape[-1]
+    for y in range(n):
+        result[..., y, :] = volume[..., n - 1 - y]  # our y is their -z, our z their y
+    return result
+
+
 def leaky(x):
     return F.leaky_relu(x, 0.01)
 
