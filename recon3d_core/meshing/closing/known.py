@@ -17,6 +17,7 @@ from scipy import ndimage
 MAX_TILT_RAD = 0.03
 MARGIN_VOXELS = 3
 GAP_VOXELS = 1
+HOVERS_VOXELS = 3
 AROUND = np.ones((3, 3, 3), bool)
 
 
@@ -69,6 +70,7 @@ def gather_known(shape: Shape, support: Plane | None) -> Known | None:
     grid = shape.grid.padded(-box[0], box[1] - shape.grid.shape)
     if support is not None and not _reaches(grid, inside, support):
         support = None
+    level = None
     if support is not None:
         # At and below the support, masks leak and the bands behind two surfaces touch.
         height = heights_m(grid, support)
@@ -76,7 +78,7 @@ def gather_known(shape: Shape, support: Plane | None) -> Known | None:
         inside = without_lip(inside & (height > 0), level)
         if not inside.any():
             return None
-    shape, inside = _cropped(shape, largest_part(inside), box[0], support)
+    shape, inside = _cropped(shape, largest_part(inside, level), box[0], support)
     assert shape.sdf_m is not None
     assert shape.observed is not None
     grid = shape.grid
@@ -107,11 +109,16 @@ def _tilt_rad(grid: VoxelGrid, support: Plane) -> float:
     return float(np.arccos(np.clip(grid.T_world_grid[:3, 2] @ support.normal_world, -1, 1)))
 
 
-def largest_part(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def largest_part(solid: NDArray[np.bool_], floor: int | None = None) -> NDArray[np.bool_]:
     """Return the largest part of a solid.
 
     Parts with a narrow gap in between count as one: a thin handle may have lost a piece. What is
     farther away came with a mask that held two things.
+
+    Args:
+        solid: (nx, ny, nz), z up.
+        floor: Level of the support. Where the largest part hovers above it, what stands below
+            that part belongs to it: the foot of a lamp whose shade hides the upper stem.
     """
     box = box_of(solid)
     if box is None:
@@ -123,9 +130,30 @@ def largest_part(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     labels[~solid[part]] = 0
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
+    chosen = np.arange(len(sizes)) == sizes.argmax()
+    if floor is not None:
+        chosen |= _feet(labels, sizes, floor - int(box[0][2]))
     kept = np.zeros_like(solid)
-    kept[part] = labels == sizes.argmax()
+    kept[part] = chosen[labels]
     return kept
+
+
+def _feet(
+    labels: NDArray[np.integer], sizes: NDArray[np.integer], floor: int
+) -> NDArray[np.bool_]:
+    """Return which parts (n,) stand on the floor with their middle below the hovering largest."""
+    feet = np.zeros(len(sizes), bool)
+    places = ndimage.find_objects(labels)
+    largest = places[int(sizes.argmax()) - 1]
+    if largest[2].start <= floor + HOVERS_VOXELS:
+        return feet
+    for index, place in enumerate(places, 1):
+        if place is None or sizes[index] < 0.05 * sizes.max():
+            continue
+        middle = [(axis.start + axis.stop) / 2 for axis in place[:2]]
+        below = all(axis.start < m < axis.stop for axis, m in zip(largest[:2], middle))
+        feet[index] = below and place[2].start <= floor + HOVERS_VOXELS
+    return feet
 
 
 def without_crumbs(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from recon3d_core.meshing.closing.envelope import (
     without_lip,
 )
 from recon3d_core.meshing.closing.filters import blurred, box_of, dilated, slices
-from recon3d_core.meshing.closing.known import Known, without_cavities
+from recon3d_core.meshing.closing.known import Known, largest_part, without_cavities
 from recon3d_core.meshing.closing.mirror import complete_by_mirror
 from recon3d_core.meshing.closing.revolution import (
     Axis,
@@ -209,3 +209,23 @@ def test_trimesh_agrees_that_a_filled_solid_is_closed():
     solid = np.random.default_rng(3).random((12, 9, 10)) > 0.6
     mesh = closed_surface(VoxelGrid(np.eye(4), 0.01, solid.shape), smooth_field(solid, 0.01))
     assert trimesh.Trimesh(mesh.vertices_m, mesh.faces, process=False).is_watertight
+
+
+def test_the_foot_of_a_lamp_belongs_to_the_shade_that_hides_its_stem():
+    solid = np.zeros((40, 36, 40), bool)
+    solid[10:26, 10:26, 20:34] = True  # the shade
+    foot = np.zeros_like(solid)
+    foot[12:24, 12:24, 2:4] = True
+    foot[17:19, 17:19, 4:14] = True
+    beside = np.zeros_like(solid)
+    beside[30:38, 10:26, 2:8] = True
+    floating = np.zeros_like(solid)
+    floating[14:22, 14:22, 12:16] = True
+    floating[16:20, 16:20] = False
+    everything = solid | foot | beside
+    np.testing.assert_array_equal(largest_part(everything), solid)
+    np.testing.assert_array_equal(largest_part(everything, floor=2), solid | foot)
+    np.testing.assert_array_equal(largest_part(solid | floating, floor=2), solid)
+    standing = solid.copy()
+    standing[10:26, 10:26, 2:20] = True  # reaches the floor: it needs no foot
+    np.testing.assert_array_equal(largest_part(standing | beside, floor=2), standing)
