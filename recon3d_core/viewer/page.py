@@ -149,7 +149,7 @@ class Page:
 
     def close(self) -> None:
         """End the server."""
-        with contextlib.suppress(Exception):  # a client that leaves meanwhile
+        with contextlib.suppress(Exception), _quiet():  # a client that leaves meanwhile
             self.server.stop()
 
     def _make_panel(self) -> None:
