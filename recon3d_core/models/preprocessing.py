@@ -11,6 +11,29 @@ from torch.nn import functional
 PLAIN_GREY = 240 / 255  # behind the objects when the published networks are tested
 
 
+def check_images(images: Tensor, masks: Tensor | None = None) -> None:
+    """Check what a network's `preprocess` is given.
+
+    Args:
+        images: (B, V, 3, H, H) RGB in [0, 1].
+        masks: (B, V, 1, H, H) coverage by the object in [0, 1]; None where unknown.
+
+    Raises:
+        InputError: The images are not square, not RGB or not floats, or the masks do not fit them.
+    """
+    check_shape('images', images, ('B', 'V', 3, 'H', 'W'))
+    batch, count, _, height, width = images.shape
+    if height != width or not images.numel():
+        raise InputError(
+            'images are not square crops', f'{count} of {width}x{height} px',
+            'one or more, as wide as high', 'Crop a square, or pad the shorter side.',
+        )  # fmt: skip
+    if not images.is_floating_point():
+        raise InputError('images have the wrong type', images.dtype, 'floats in [0, 1]')
+    if masks is not None:
+        check_shape('masks', masks, (batch, count, 1, height, width))
+
+
 def prepare_views(
     images: Tensor, masks: Tensor | None, size: int, background: float = PLAIN_GREY
 ) -> Tensor:
@@ -23,22 +46,14 @@ def prepare_views(
         background: Grey of the background in [0, 1].
 
     Returns:
-        (B, V, 3, size, size) RGB in [0, 1], float32 where the images are integers.
+        (B, V, 3, size, size) RGB in [0, 1].
 
     Raises:
-        InputError: The images are not square or not RGB, or the masks do not fit them.
+        InputError: As `check_images`.
     """
-    check_shape('images', images, ('B', 'V', 3, 'H', 'W'))
-    batch, count, _, height, width = images.shape
-    if height != width or not images.numel():
-        raise InputError(
-            'images are not square', f'{width}x{height} px', 'square crops around the object',
-            'Crop a square, or pad the shorter side.',
-        )  # fmt: skip
-    if not images.is_floating_point():
-        raise InputError('images have the wrong type', images.dtype, 'floats in [0, 1]')
+    check_images(images, masks)
+    batch, count, _, height, _ = images.shape
     if masks is not None:
-        check_shape('masks', masks, (batch, count, 1, height, width))
         images = torch.lerp(torch.full_like(images, background), images, masks.to(images.dtype))
     flat = images.flatten(0, 1)
     if height != size:
