@@ -235,6 +235,9 @@ class Reconstructor(Plugin):
     def shape(self, state: Any) -> Shape:
         """Return what is known of the object."""
 
+    def close(self) -> None:
+        """Give memory back, such as a network's; it is not used after that."""
+
 
 class Mesher(Plugin):
     """Makes an object's mesh of what is known on its grid."""

@@ -40,6 +40,7 @@ BUILTINS: dict[str, dict[str, str]] = {
     },
     'tracker': {'spatial': 'recon3d_core.tracking.spatial:SpatialTracker'},
     'reconstructor': {
+        'posed_fusion': 'recon3d_core.fusion.posed_fusion:PosedFusionReconstructor',
         'tsdf_object': 'recon3d_core.fusion.tsdf_object:TsdfObjectReconstructor',
         'visual_hull': 'recon3d_core.fusion.visual_hull:VisualHullReconstructor',
     },

@@ -111,6 +111,8 @@ class Pipeline:
     def close(self) -> None:
         """Give memory back; the pipeline is not used after that."""
         self.reset()
+        for reconstructor in self.reconstructors:
+            reconstructor.close()
 
     def set_option(self, path: str, value: Any) -> None:
         """Change a live option while running.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from quick_networks import made
 from recon3d_core import registry
 from recon3d_core.config import PluginConfig
 from recon3d_core.interfaces import Mesher, Reconstructor
@@ -16,7 +17,7 @@ MESHERS = registry.names('mesher')
 
 
 def fused(name, views, order=None):
-    reconstructor = registry.load('reconstructor', name)()
+    reconstructor = made(name)
     state = reconstructor.start(birth_grid(views[0]))
     for k in order if order is not None else range(len(views)):
         state = reconstructor.observe(state, views[k])
@@ -73,7 +74,7 @@ def test_two_runs_are_equal_and_the_order_hardly_matters(name):
 @pytest.mark.parametrize('name', RECONSTRUCTORS)
 def test_more_views_do_not_enlarge_the_state(name):
     views = tabletop('cylinder').orbit(12)
-    reconstructor = registry.load('reconstructor', name)()
+    reconstructor = made(name)
     state = reconstructor.start(birth_grid(views[0]))
     sizes = []
     for view in views:
