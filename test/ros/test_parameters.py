@@ -113,7 +113,9 @@ def test_changes_are_checked_and_applied(declare):
     node, declared = declare()
     applied = []
     node.add_on_set_parameters_callback(
-        parameters.on_set_callback(lambda: declared, lambda new, changes: applied.append(changes))
+        parameters.on_set_callback(
+            lambda: declared, lambda new, changes: applied.append(changes), lambda: True
+        )
     )
     good = node.set_parameters([Parameter('sync_slop_s', value=0.05)])[0]
     assert good.successful
