@@ -87,6 +87,7 @@ BUILTINS: dict[str, dict[str, str]] = {
     },
     'dataset': {
         'household': 'recon3d_core.data.sets.household:HouseholdSet',
+        'pack': 'recon3d_core.data.sets.packed:PackSet',
         'pix3d': 'recon3d_core.data.sets.pix3d:Pix3dSet',
         'procedural': 'recon3d_core.data.sets.procedural:ProceduralSet',
         'r2n2': 'recon3d_core.data.sets.r2n2:R2n2Set',

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.checks import check_shape
@@ -101,6 +100,8 @@ def resize_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Return a square image at another size; outer edges stay where they are."""
     if image.shape[0] == size:
         return image
+    import cv2  # packed sets are read where there is no OpenCV
+
     method = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (size, size), interpolation=method), np.uint8)
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import hashlib
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.data.augment import alter, AugmentOptions, compose, random_backgrounds, Views
@@ -69,21 +68,42 @@ def jitter_crops(views: ObjectViews, rng: np.random.Generator) -> ObjectViews:
     return views._replace(rgba=rgba, K=K)
 
 
-def _jittered(
-    rgba: NDArray[np.uint8], K: NDArray[np.float32], rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    size = rgba.shape[0]
+def draw_square(size: int, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Return x0, y0 and side of another crop of a square image, pixels of its outer edges."""
     side = size * rng.uniform(0.88, 1.12)
     reach = 0.3 if rng.uniform() < PARTLY_SEEN else 0.04
     x0, y0 = (size - side) / 2 + rng.uniform(-reach, reach, 2) * size
+    return float(x0), float(y0), float(side)
+
+
+def cropped_K(
+    K: NDArray[np.floating], size: int, square: tuple[float, float, float]
+) -> NDArray[np.float32]:
+    """Return intrinsics of a crop of a square image, for image coordinates in [0, 1].
+
+    Args:
+        K: (3, 3) of the whole image, for image coordinates in [0, 1].
+        size: Edge of the image, pixels.
+        square: x0, y0 and side of the crop, pixels of outer edges.
+    """
+    pixels = np.array([[size, 0, -0.5], [0, size, -0.5], [0, 0, 1]]) @ K
+    return normalized_K(pixels, *square)
+
+
+def _jittered(
+    rgba: NDArray[np.uint8], K: NDArray[np.float32], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    import cv2  # packed sets are read where there is no OpenCV
+
+    size = rgba.shape[0]
+    square = x0, y0, side = draw_square(size, rng)
     step = side / size
     # Pixel (i, j) of the result looks at ((i + 0.5) * step - 0.5 + x0, ...) of the view, whose
     # own outer edges are at 0 and `size` here: x0 is one of them.
     matrix = np.array([[step, 0, x0 + step / 2 - 0.5], [0, step, y0 + step / 2 - 0.5]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     cut = cv2.warpAffine(np.asarray(rgba), matrix, (size, size), flags=flags)
-    pixels = np.array([[size, 0, -0.5], [0, size, -0.5], [0, 0, 1]]) @ K
-    return np.asarray(cut, np.uint8), normalized_K(pixels, x0, y0, side)
+    return np.asarray(cut, np.uint8), cropped_K(K, size, square)
 
 
 def make_batch(

@@ -106,16 +106,28 @@ def place(
         jitter: Whether its cube is off in place and size, as one is that was placed around what
             some views showed.
     """
-    rotation = _yaw(rng.uniform(0, 2 * np.pi)) if upright else _any_rotation(rng)
+    rotation = draw_rotation(rng, upright)
     vertices = mesh.vertices.astype(np.float64) @ rotation.T
-    low, high = vertices.min(0), vertices.max(0)
-    longest = float((high - low).max())
-    center, edge = (low + high) / 2, longest * EVALUATION_SCALE
-    if jitter:
-        center = center + rng.normal(0, 0.04, 3).clip(-0.1, 0.1) * longest
-        edge = longest * rng.uniform(1.0, 1.35)
+    center, edge = draw_cube(vertices, rng, jitter=jitter)
     turned = ((vertices - center) / edge).astype(np.float32)
     return dataclasses.replace(mesh, vertices=turned), edge
+
+
+def draw_rotation(rng: np.random.Generator, upright: bool) -> NDArray[np.float64]:
+    """Return a turn (3, 3) about the vertical axis, or any, uniformly drawn."""
+    return _yaw(rng.uniform(0, 2 * np.pi)) if upright else _any_rotation(rng)
+
+
+def draw_cube(
+    points: NDArray[np.float64], rng: np.random.Generator, *, jitter: bool
+) -> tuple[NDArray[np.float64], float]:
+    """Return centre (3,) and edge of a cube around an object's points (P, 3)."""
+    low, high = points.min(0), points.max(0)
+    longest = float((high - low).max())
+    if not jitter:
+        return (low + high) / 2, longest * EVALUATION_SCALE
+    offset = rng.normal(0, 0.04, 3).clip(-0.1, 0.1) * longest
+    return (low + high) / 2 + offset, longest * rng.uniform(1.0, 1.35)
 
 
 def _yaw(angle: float) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 import concurrent.futures
 import functools
 import logging
@@ -121,11 +121,17 @@ class RenderedSet(DataSet):
         """
         names = list(self.names(split))
         render = functools.partial(_render, self, split != 'train')
+        if workers == 1:
+            self._count(map(render, names), split, len(names))
+            return
         context = multiprocessing.get_context('spawn')
         with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
-            for done, _ in enumerate(pool.map(render, names, chunksize=16), 1):
-                if done % max(len(names) // 20, 1) == 0 or done == len(names):
-                    logger.info('%s %s: %d of %d objects', self.name, split, done, len(names))
+            self._count(pool.map(render, names, chunksize=16), split, len(names))
+
+    def _count(self, rendered: Iterable[None], split: str, total: int) -> None:
+        for done, _ in enumerate(rendered, 1):
+            if done % max(total // 20, 1) == 0 or done == total:
+                logger.info('%s %s: %d of %d objects', self.name, split, done, total)
 
     def sample(self, name: str, views: int) -> Sample:
         """Return an object with the first `views` of its evaluation views, with depth and surface.
