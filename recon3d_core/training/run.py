@@ -78,7 +78,10 @@ def train(
             _write_text(out / 'recipe.yaml', yaml.safe_dump(options.model_dump(), sort_keys=False))
         done, title = trainer.state.progress.step, f'train {Path(recipe).stem}'
         with progress(options.steps, done, title, quiet=not fabric.is_global_zero) as advance:
-            verdict = trainer.fit(advance, deadline, stopped)
+            try:
+                verdict = trainer.fit(advance, deadline, stopped)
+            except OSError as error:
+                raise checkpoints.cannot_write(out, error) from error
     summary = _summary(trainer, verdict)
     if fabric.is_global_zero:
         _write_text(out / SUMMARY, json.dumps(summary, indent=2) + '\n')

@@ -281,6 +281,25 @@ def test_a_full_disk_is_an_error_of_one_line_and_the_old_file_stays(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_disk_that_fills_while_training_ends_it_in_a_line(tmp_path):
+    """Files of more than 1 MB cannot be written: the weights can, the checkpoint cannot."""
+    command = [sys.executable, '-m', 'recon3d_core', 'train', recipe_file(tmp_path)]
+    done = subprocess.run(
+        [*command, '--out', str(tmp_path / 'out'), '--device', 'cpu'],
+        env=solids.environment(OMP_NUM_THREADS='1'),
+        capture_output=True,
+        text=True,
+        timeout=110,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)),
+    )
+    assert done.returncode == 1, done.stderr
+    [error] = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+    assert 'cannot be written' in error
+    assert 'Traceback' not in done.stderr
+    left = {path.name for path in (tmp_path / 'out').iterdir()}
+    assert left == {'recipe.yaml', 'log.csv', 'validation.csv', 'tensorboard'}
+
+
 def bad_checkpoints(folder):
     torch.save({'epoch_idx': 3}, folder / 'foreign.pt')
     torch.save([torch.zeros(3)], folder / 'list.pt')
