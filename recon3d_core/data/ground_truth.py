@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 import open3d as o3d
 from recon3d_core.data.objects.base import ObjectMesh
+from recon3d_core.data.orientation import solid_faces
 from recon3d_core.data.rendering.raycast import make_scene
 from recon3d_core.errors import InputError
 from scipy import ndimage
@@ -28,6 +29,7 @@ _MAX_SAMPLES = 2_000_000
 _SURE = 0.75
 _UNSURE_DIRECTIONS = 20
 _SMOOTHINGS = 3
+_OPEN_SHARE = 0.002
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,16 +62,32 @@ def occupancy(mesh: ObjectMesh, resolution: int) -> NDArray[np.bool_]:
     Raises:
         InputError: The mesh has no faces or is not finite.
     """
-    check_mesh(mesh)
-    scene = make_scene(mesh)
-    inside = solid(mesh, scene, resolution)
-    middles, _ = thin_parts(mesh, scene, inside)
+    shape = prepared(mesh)
+    inside = solid(shape, resolution)
+    middles, _ = thin_parts(shape, inside)
     inside[tuple(voxel_index(middles, resolution).T)] = True
     return inside
 
 
-def check_mesh(mesh: ObjectMesh) -> None:
-    """Check that a mesh has a surface.
+@dataclasses.dataclass(frozen=True)
+class Solid:
+    """A mesh, ready to be asked what is inside.
+
+    Attributes:
+        mesh: Vertices and faces (`solid_faces`).
+        sheet: (F,) whether a face is a sheet, which bounds nothing.
+        normals: (F, 3) normals of the faces; 0 for sheets, so that crossing one counts nothing.
+        scene: For casting rays.
+    """
+
+    mesh: ObjectMesh
+    sheet: NDArray[np.bool_]
+    normals: NDArray[np.float32]
+    scene: o3d.t.geometry.RaycastingScene
+
+
+def prepared(mesh: ObjectMesh) -> Solid:
+    """Return a mesh ready to be asked what is inside.
 
     Raises:
         InputError: It has no faces, is not finite, or a face has a corner that is not there.
@@ -80,6 +98,9 @@ def check_mesh(mesh: ObjectMesh) -> None:
         raise InputError('mesh has vertices that are not finite')
     if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices):
         raise InputError('mesh has a face without its vertices', mesh.faces.max())
+    single, sheet = solid_faces(mesh)
+    normals = np.where(sheet[:, None], np.float32(0), _face_normals(single))
+    return Solid(single, sheet, normals, make_scene(single))
 
 
 def voxel_index(points: NDArray[np.floating], resolution: int) -> NDArray[np.int64]:
@@ -88,12 +109,9 @@ def voxel_index(points: NDArray[np.floating], resolution: int) -> NDArray[np.int
     return np.clip(index, 0, resolution - 1)
 
 
-def solid(
-    mesh: ObjectMesh, scene: o3d.t.geometry.RaycastingScene, resolution: int
-) -> NDArray[np.bool_]:
+def solid(shape: Solid, resolution: int) -> NDArray[np.bool_]:
     """Return which voxels' centres are inside the mesh or in a sealed cavity of it."""
-    normals = _face_normals(mesh)
-    winding, walls = _axis_winding(scene, normals, resolution)
+    winding, walls = _axis_winding(shape, resolution)
     # A closed part that is turned inside out counts -1: it is as solid as the others.
     inside = np.abs(winding) >= 0.5
     unsure = np.argwhere(np.abs(np.abs(winding) - 0.5) < _SURE - 0.5)
@@ -101,8 +119,11 @@ def solid(
         points = ((unsure + 0.5) / resolution - 0.5).astype(np.float32)
         directions = np.random.default_rng(0).normal(size=(len(points), _UNSURE_DIRECTIONS, 3))
         at = tuple(unsure.T)
-        winding[at] = _mean_winding(scene, normals, points, directions.astype(np.float32))
-        inside[at] = np.abs(_smoothed(winding, walls)[at]) >= 0.5
+        winding[at] = _mean_winding(shape, points, directions.astype(np.float32))
+        # Few such voxels are where a ray met an edge; many are the opening of a mesh.
+        if len(unsure) > _OPEN_SHARE * resolution**3:
+            winding = _smoothed(winding, walls)
+        inside[at] = np.abs(winding[at]) >= 0.5
     return inside | ~_reached_from_outside(walls)
 
 
@@ -129,9 +150,7 @@ def _smoothed(winding: NDArray[np.float32], walls: list[NDArray[np.bool_]]) -> N
     return winding
 
 
-def _axis_winding(
-    scene: o3d.t.geometry.RaycastingScene, normals: NDArray[np.float32], n: int
-) -> tuple[NDArray[np.float32], list[NDArray[np.bool_]]]:
+def _axis_winding(shape: Solid, n: int) -> tuple[NDArray[np.float32], list[NDArray[np.bool_]]]:
     """Return the mean signed crossings along the axes, and the walls between voxels.
 
     Returns:
@@ -148,7 +167,7 @@ def _axis_winding(
         rays[:, axis], rays[:, 3 + axis] = -1.5 / n - 0.5, 1 / n
         rays[:, others[0]] = (u + 0.5 + _JITTER[0]) / n - 0.5
         rays[:, others[1]] = (v + 0.5 + _JITTER[1]) / n - 0.5
-        line, place, sign = _signed_hits(scene, normals, rays)
+        line, place, sign = _signed_hits(shape, rays)
         flat = line * (n + 1) + np.clip(np.ceil(place - 2), 0, n).astype(np.int64)
         size = n * n * (n + 1)
         passed = np.cumsum(np.bincount(flat, sign, size).reshape(n, n, n + 1), 2)
@@ -161,27 +180,24 @@ def _axis_winding(
 
 
 def _signed_hits(
-    scene: o3d.t.geometry.RaycastingScene,
-    normals: NDArray[np.float32],
-    rays: NDArray[np.float32],
+    shape: Solid, rays: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
     """Return every hit of rays (n, 6): which ray, t, and +1 where it leaves, -1 where it enters."""
-    found = scene.list_intersections(o3d.core.Tensor.from_numpy(rays))
+    found = shape.scene.list_intersections(o3d.core.Tensor.from_numpy(rays))
     ray = found['ray_ids'].numpy().astype(np.int64)
-    normal = normals[found['primitive_ids'].numpy().astype(np.int64)]
+    normal = shape.normals[found['primitive_ids'].numpy().astype(np.int64)]
     return ray, found['t_hit'].numpy(), np.sign((normal * rays[ray, 3:]).sum(1))
 
 
 def _mean_winding(
-    scene: o3d.t.geometry.RaycastingScene,
-    normals: NDArray[np.float32],
+    shape: Solid,
     points: NDArray[np.float32],
     directions: NDArray[np.float32],
 ) -> NDArray[np.float64]:
     """Return the mean signed crossings from points (n, 3) along directions (n, k, 3)."""
     starts = np.broadcast_to(points[:, None], directions.shape)
     rays = np.concatenate([starts, directions], -1).reshape(-1, 6)
-    ray, _, sign = _signed_hits(scene, normals, rays)
+    ray, _, sign = _signed_hits(shape, rays)
     crossings = np.bincount(ray, sign, len(rays)).astype(np.float64)
     return crossings.reshape(directions.shape[:2]).mean(1)
 
@@ -220,41 +236,48 @@ def sample_faces(mesh: ObjectMesh, count: int, rng: np.random.Generator) -> Surf
 
 
 def thin_parts(
-    mesh: ObjectMesh,
-    scene: o3d.t.geometry.RaycastingScene,
-    inside: NDArray[np.bool_],
-    thinner_than: float = 1.0,
+    shape: Solid, inside: NDArray[np.bool_], thinner_than: float = 1.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the middle of what is thinner than a voxel.
 
     Args:
-        mesh: The object in its cube.
-        scene: Its ray casting scene.
+        shape: The object in its cube.
         inside: (N, N, N), voxels whose centre is inside.
         thinner_than: Limit of the thickness, in voxels.
 
     Returns:
-        Points (n, 3) half-way between both sides, and the thickness (n,) there in edges of the
-        cube; 0 for sheets, which have no inside.
+        Points (n, 3) half-way between both sides, and the thickness (n,) thereabouts in edges of
+        the cube; 0 for sheets, which have no inside.
     """
     n = len(inside)
-    area = np.linalg.norm(_face_normals(mesh), axis=1).sum() / 2
+    area = np.linalg.norm(_face_normals(shape.mesh), axis=1).sum() / 2
     count = int(np.clip(area * n * n * _SAMPLES_PER_VOXEL, 2000, _MAX_SAMPLES))
-    sampled = sample_faces(mesh, count, np.random.default_rng(0))
+    sampled = sample_faces(shape.mesh, count, np.random.default_rng(0))
     start = sampled.points - sampled.normals * np.float32(1e-3 / n)
     rays = np.concatenate([start, -sampled.normals], 1)
-    hits = scene.cast_rays(o3d.core.Tensor.from_numpy(rays))
-    thickness = hits['t_hit'].numpy()
-    thin = thickness < thinner_than / n
+    thickness = shape.scene.cast_rays(o3d.core.Tensor.from_numpy(rays))['t_hit'].numpy()
+    sheet = shape.sheet[sampled.faces]
+    thin = (thickness < thinner_than / n) & ~sheet
     middles = sampled.points[thin] - sampled.normals[thin] * (thickness[thin] / 2)[:, None]
     known = inside.copy()
     known[tuple(voxel_index(middles, n).T)] = True
-    # What is neither thick nor thin has no inside: an open sheet far from anything solid.
-    near = ndimage.binary_dilation(known, np.ones((3, 3, 3), bool))
-    rest = sampled.points[~thin]
-    sheet = rest[~near[tuple(voxel_index(rest, n).T)]]
-    both = np.concatenate([middles, sheet]).astype(np.float32)
-    return both, np.concatenate([thickness[thin], np.zeros(len(sheet), np.float32)])
+    # What is neither thick nor thin has no inside: a sheet, if it is far from anything solid.
+    near = ndimage.maximum_filter(known, 3)
+    sheet |= ~thin & ~near[tuple(voxel_index(sampled.points, n).T)]
+    both = np.concatenate([middles, sampled.points[sheet]])
+    local = _local_mean(sampled.points, np.minimum(thickness, 2 * thinner_than / n), n // 2)
+    # Beside a sharp edge the other side is near, although the part is thick.
+    thicknesses = np.maximum(thickness, local)[thin]
+    return both, np.concatenate([thicknesses, np.zeros(int(sheet.sum()), np.float32)])
+
+
+def _local_mean(
+    points: NDArray[np.float32], values: NDArray[np.float32], resolution: int
+) -> NDArray[np.float32]:
+    """Return for each point the mean of the values (n,) in its cell of the cube."""
+    cell = np.ravel_multi_index(tuple(voxel_index(points, resolution).T), (resolution,) * 3)
+    total, count = np.bincount(cell, values), np.bincount(cell)
+    return (total[cell] / count[cell]).astype(np.float32)
 
 
 def surface_samples(
@@ -275,20 +298,19 @@ def surface_samples(
     Raises:
         InputError: The mesh has no faces or is not finite.
     """
-    check_mesh(mesh)
-    scene = make_scene(mesh)
-    outside = _seen_from_outside(mesh, scene)
+    shape = prepared(mesh)
+    outside = _seen_from_outside(shape)
     points, normals, have = [], [], 0
     for _ in range(20):  # of a part with hardly any outer surface, less is drawn than asked for
-        drawn = sample_faces(mesh, 2 * count, rng)
-        kept, turned = _outer(mesh, scene, outside, drawn)
+        drawn = sample_faces(shape.mesh, 2 * count, rng)
+        kept, turned = _outer(shape, outside, drawn)
         points.append(drawn.points[kept])
         normals.append(turned[kept])
         have += int(kept.sum())
         if have >= count:
             break
     if not have:
-        drawn = sample_faces(mesh, count, rng)
+        drawn = sample_faces(shape.mesh, count, rng)
         return drawn.points, drawn.normals
     choice = rng.permutation(have)[:count] if have >= count else rng.integers(0, have, count)
     return np.concatenate(points)[choice], np.concatenate(normals)[choice]
@@ -301,26 +323,21 @@ _TILTS = np.array(
 )
 
 
-def _seen_from_outside(
-    mesh: ObjectMesh, scene: o3d.t.geometry.RaycastingScene
-) -> NDArray[np.bool_]:
+def _seen_from_outside(shape: Solid) -> NDArray[np.bool_]:
     """Return which voxels touch one that is reached from the outside."""
-    _, walls = _axis_winding(scene, _face_normals(mesh), _CAVITY_RESOLUTION)
+    _, walls = _axis_winding(shape, _CAVITY_RESOLUTION)
     reached = _reached_from_outside(walls)
-    return ndimage.binary_dilation(reached, np.ones((3, 3, 3), bool))
+    return np.asarray(ndimage.maximum_filter(reached, 3), bool)
 
 
 def _outer(
-    mesh: ObjectMesh,
-    scene: o3d.t.geometry.RaycastingScene,
-    outside: NDArray[np.bool_],
-    drawn: SurfacePoints,
+    shape: Solid, outside: NDArray[np.bool_], drawn: SurfacePoints
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Return which points are of the outer surface, and their normals turned outward."""
-    normals, ahead = _face_normals(mesh), drawn.normals
+    ahead = drawn.normals
     step = ahead * np.float32(1e-4)
     front, back = (
-        np.abs(_mean_winding(scene, normals, drawn.points + side * step, tilted)) >= 0.5
+        np.abs(_mean_winding(shape, drawn.points + side * step, tilted)) >= 0.5
         for side, tilted in ((1, ahead[:, None] + _TILTS), (-1, _TILTS - ahead[:, None]))
     )
     near = outside[tuple(voxel_index(drawn.points, len(outside)).T)]

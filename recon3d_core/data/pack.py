@@ -8,6 +8,7 @@ what `PackedObject` says, with its offset, length and CRC-32. The same objects g
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 import dataclasses
 import json
 import lzma
@@ -244,8 +245,12 @@ class PackedObjects:
         n, m = self.resolution, self.color_resolution
         sdf = np.empty((len(names), n, n, n), np.int8)
         colors = np.empty((len(names), m, m, m, 4), np.uint8)
-        for row, name in enumerate(names):
-            sdf[row], colors[row], _ = self.load(name)
+
+        def fill(row: int) -> None:
+            sdf[row], colors[row], _ = self.load(names[row])
+
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # LZMA frees the GIL
+            list(pool.map(fill, range(len(names))))
         return SdfGrids.from_arrays(sdf, colors, device)
 
 

@@ -8,24 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 import open3d as o3d
 from recon3d_core.data.ground_truth import (
-    check_mesh,
+    prepared,
     sample_faces,
     solid,
     thin_parts,
     voxel_index,
 )
 from recon3d_core.data.objects.base import ObjectMesh
-from recon3d_core.data.rendering.raycast import make_scene, sample_colors
+from recon3d_core.data.rendering.raycast import sample_colors
 from recon3d_core.data.rendering.sdf_grids import BAND_VOXELS, LEVELS
 from scipy import ndimage, spatial
 
-THIN_VOXELS = 2.0
-LEAST_VOXELS = 1.4
-_MARGIN_VOXELS = 0.1
+THIN_VOXELS = 3.0
+LEAST_VOXELS = 1.3
+_MARGIN_VOXELS = 0.15
 """Parts thinner than the first are made at least as thick as the second, and a little thicker:
 between the grid's points, interpolation thins rods, and loses those that are thinner than that."""
 
 _COLOR_SAMPLES_PER_VOXEL = 12
+_REACH = int(np.ceil(BAND_VOXELS)) + 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,26 +55,35 @@ def build_grid(mesh: ObjectMesh, resolution: int = 64, color_resolution: int = 3
     Raises:
         InputError: The mesh has no faces or is not finite.
     """
-    check_mesh(mesh)
-    scene = make_scene(mesh)
-    inside = solid(mesh, scene, resolution)
-    middles, thickness = thin_parts(mesh, scene, inside, THIN_VOXELS)
-    sdf = _banded_distance(scene, inside)
+    shape = prepared(mesh)
+    inside = solid(shape, resolution)
+    middles, thickness = thin_parts(shape, inside, THIN_VOXELS)
+    near_thin = _dilated(_voxels_of(middles, resolution), _REACH)
+    band = near_thin | (_dilated(inside, _REACH) & _dilated(~inside, _REACH))
+    sdf = _banded_distance(shape.scene, inside, band)
     if len(middles):
-        _thicken(sdf, middles, thickness)
+        _thicken(sdf, near_thin, middles, thickness)
     steps = np.clip(np.round(sdf * (LEVELS / BAND_VOXELS)), -LEVELS, LEVELS)
     return ObjectGrid(steps.astype(np.int8), _surface_colors(mesh, color_resolution))
 
 
+def _voxels_of(points: NDArray[np.float32], resolution: int) -> NDArray[np.bool_]:
+    voxels = np.zeros((resolution,) * 3, bool)
+    voxels[tuple(voxel_index(points, resolution).T)] = True
+    return voxels
+
+
+def _dilated(voxels: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
+    """Return all voxels that are at most so many steps away, along each axis."""
+    dilated: NDArray[np.bool_] = ndimage.maximum_filter(voxels, 2 * by + 1, mode='nearest')
+    return dilated
+
+
 def _banded_distance(
-    scene: o3d.t.geometry.RaycastingScene, inside: NDArray[np.bool_]
+    scene: o3d.t.geometry.RaycastingScene, inside: NDArray[np.bool_], band: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Return signed distances in voxels, right within `BAND_VOXELS` of the outer surface."""
+    """Return signed distances in voxels, right within the band."""
     n = len(inside)
-    ball = np.ones((3, 3, 3), bool)
-    reach = int(np.ceil(BAND_VOXELS)) + 1
-    band = ndimage.binary_dilation(inside, ball, reach)
-    band &= ndimage.binary_dilation(~inside, ball, reach)
     sdf = np.where(inside, -BAND_VOXELS, BAND_VOXELS).astype(np.float32)
     index = np.argwhere(band)
     if len(index):
@@ -84,21 +94,24 @@ def _banded_distance(
 
 
 def _thicken(
-    sdf: NDArray[np.float32], middles: NDArray[np.float32], thickness: NDArray[np.float32]
+    sdf: NDArray[np.float32],
+    near: NDArray[np.bool_],
+    middles: NDArray[np.float32],
+    thickness: NDArray[np.float32],
 ) -> None:
     """Make thin parts, given by `thin_parts`, as thick as the grid can show, in place."""
     n = len(sdf)
-    near = np.zeros(sdf.shape, bool)
-    near[tuple(voxel_index(middles, n).T)] = True
-    near = ndimage.binary_dilation(near, np.ones((3, 3, 3), bool), int(np.ceil(BAND_VOXELS)) + 1)
+    cells = voxel_index(middles, 2 * n)
+    _, first = np.unique(np.ravel_multi_index(tuple(cells.T), (2 * n,) * 3), return_index=True)
     points = (np.argwhere(near) + 0.5) / n - 0.5
-    distance, index = spatial.cKDTree(middles).query(points)
-    voxels = thickness[index] * n
+    limit = (BAND_VOXELS + THIN_VOXELS) / n
+    distance, index = spatial.cKDTree(middles[first]).query(points, distance_upper_bound=limit)
+    voxels = np.append(thickness[first], np.inf)[index] * n
     grown = np.maximum(LEAST_VOXELS - voxels, 0) / 2
     grown += _MARGIN_VOXELS * np.clip(THIN_VOXELS - voxels, 0, 1)
     # Only where the thin part is what is nearest; its sampled middle is a little off.
     nearest = distance * n < np.abs(sdf[near]) + voxels / 2 + 0.5
-    sdf[near] -= np.where(nearest, grown, 0)
+    sdf[near] -= np.where(nearest & (distance < limit), grown, 0)
 
 
 def _surface_colors(mesh: ObjectMesh, resolution: int) -> NDArray[np.uint8]:

@@ -1,0 +1,158 @@
+"""Faces that say what is inside: those that are doubled, or loose within a solid, are sorted out.
+
+Modellers double faces so that both sides are drawn, and leave walls inside of what they join. A
+doubled face leaves and enters at once, and a loose wall counts as half a surface: the winding
+number is then wrong. Parts that are closed are left as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+import open3d as o3d
+from recon3d_core.data.objects.base import ObjectMesh
+from scipy import sparse
+from scipy.sparse import csgraph
+
+_RAYS = 32
+_SEES = 0.05  # of the rays; a small hole in a shell lets fewer out
+_STEP = 1e-4
+_VERTEX_BITS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class _Singles:
+    """Each face once.
+
+    Attributes:
+        faces: (F, 3) int32 its corners as they stand in the mesh.
+        numbers: (F, 3) its corners as numbers of places.
+        doubled: (F,) whether it is there in both senses.
+        part: (F,) which connected part it is of.
+        parts: How many there are.
+    """
+
+    faces: NDArray[np.int32]
+    numbers: NDArray[np.int64]
+    doubled: NDArray[np.bool_]
+    part: NDArray[np.int64]
+    parts: int
+
+
+def solid_faces(mesh: ObjectMesh) -> tuple[ObjectMesh, NDArray[np.bool_]]:
+    """Return the shape of a mesh with the faces that bound what is solid, and its sheets.
+
+    In a part that is not closed, faces from which no ray escapes are left out. Of a doubled face,
+    the side from which more rays escape is the outer one (visibility, as in Takayama et al., JCGT
+    2014), unless rays escape from both sides of the part: then it is made of sheets.
+
+    Args:
+        mesh: An object in its cube.
+
+    Returns:
+        Vertices and faces only, each face once, or the mesh itself where all parts are closed;
+        and for each face whether it is a sheet, which bounds nothing.
+    """
+    single = _singles(mesh)
+    unclean = _unclean_parts(single)
+    if not unclean.any():
+        return mesh, np.zeros(len(mesh.faces), bool)
+    asked = unclean[single.part]
+    front, back = np.ones(len(asked)), np.zeros(len(asked))
+    area = np.zeros(len(asked))
+    seen = _escaping(mesh.vertices, single.faces, single.faces[asked])
+    front[asked], back[asked], area[asked] = seen
+    doubled = single.doubled
+    sheet = doubled & _sheet_parts(single, np.minimum(front, back), area)[single.part]
+    kept = sheet | (front > 0) | (back > 0)
+    turned = doubled & ~sheet & (back > front)
+    faces = np.where(turned[:, None], single.faces[:, ::-1], single.faces)[kept]
+    if not len(faces):
+        return mesh, np.zeros(len(mesh.faces), bool)
+    return ObjectMesh(mesh.vertices, np.ascontiguousarray(faces, np.int32)), sheet[kept]
+
+
+def _singles(mesh: ObjectMesh) -> _Singles:
+    place = _vertex_numbers(mesh.vertices)
+    count = int(place.max()) + 1
+    numbers = place[mesh.faces]
+    a, b, c = numbers.T
+    proper = (a != b) & (b != c) & (a != c)
+    numbers, faces = numbers[proper], mesh.faces[proper]
+    low, middle, high = np.sort(numbers, 1).T
+    _, pair = np.unique(low * count + middle, return_inverse=True)  # three may overflow
+    key = pair.reshape(-1) * count + high
+    _, first, group = np.unique(key, return_index=True, return_inverse=True)
+    a, b, c = numbers.T
+    odd = (a > b) ^ (b > c) ^ (a > c)  # corners as an odd permutation of their order
+    senses = np.zeros((len(first), 2), bool)
+    senses[group.reshape(-1), odd.astype(int)] = True
+    chosen = numbers[first]
+    links = np.concatenate([chosen[:, :2], chosen[:, 1:]])
+    graph = sparse.coo_matrix((np.ones(len(links), np.int8), tuple(links.T)), (count, count))
+    parts, label = csgraph.connected_components(graph.tocsr(), directed=False)
+    part = label[chosen[:, 0]].astype(np.int64)
+    return _Singles(faces[first], chosen, np.asarray(senses.all(1)), part, parts)
+
+
+def _vertex_numbers(vertices: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return a number for each vertex, the same for those at the same place."""
+    steps = np.round((vertices.astype(np.float64) + 0.5) * (1 << _VERTEX_BITS)).astype(np.int64)
+    x, y, z = np.clip(steps, 0, (2 << _VERTEX_BITS) - 1).T
+    shift = _VERTEX_BITS + 1
+    _, number = np.unique((x << (2 * shift)) | (y << shift) | z, return_inverse=True)
+    return number.reshape(-1)
+
+
+def _unclean_parts(single: _Singles) -> NDArray[np.bool_]:
+    """Return which parts have a doubled face, or an edge whose faces do not match."""
+    unclean = np.zeros(single.parts, bool)
+    unclean[single.part[single.doubled]] = True
+    faces = single.numbers
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    sense = np.where(edges[:, 0] < edges[:, 1], 1, -1)
+    low, high = np.sort(edges, 1).T
+    _, group = np.unique(low * (int(faces.max(initial=0)) + 1) + high, return_inverse=True)
+    unmatched = np.bincount(group.reshape(-1), sense)[group.reshape(-1)] != 0
+    unclean[np.tile(single.part, 3)[unmatched]] = True
+    return unclean
+
+
+def _sheet_parts(
+    single: _Singles, least: NDArray[np.float64], area: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return which parts have doubled faces from both of whose sides rays escape."""
+    weight = area * single.doubled
+    total = np.bincount(single.part, weight, single.parts)
+    mean = np.bincount(single.part, weight * least, single.parts) / np.maximum(total, 1e-30)
+    sheets: NDArray[np.bool_] = mean > _SEES
+    return sheets
+
+
+def _escaping(
+    vertices: NDArray[np.float32], faces: NDArray[np.int32], asked: NDArray[np.int32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the shares of rays from front and back of faces that hit nothing, and their areas."""
+    scene = o3d.t.geometry.RaycastingScene()
+    scene.add_triangles(
+        o3d.core.Tensor.from_numpy(np.ascontiguousarray(vertices, np.float32)),
+        o3d.core.Tensor.from_numpy(np.ascontiguousarray(faces, np.uint32)),
+    )
+    rng = np.random.default_rng(0)
+    corners = vertices[asked].astype(np.float64)
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    length = np.linalg.norm(normals, axis=1)
+    normals /= np.maximum(length[:, None], 1e-30)
+    points = rng.dirichlet((1, 1, 1), (len(asked), _RAYS)) @ corners
+    shares = []
+    for side in (1, -1):
+        ahead = side * normals[:, None]
+        directions = rng.normal(size=points.shape)
+        directions /= np.linalg.norm(directions, axis=2, keepdims=True)
+        directions += ahead  # cosine-distributed about the normal
+        rays = np.concatenate([points + _STEP * ahead, directions], -1).astype(np.float32)
+        hidden = scene.test_occlusions(o3d.core.Tensor.from_numpy(rays)).numpy()
+        shares.append(1 - hidden.mean(1))
+    return shares[0], shares[1], length / 2
