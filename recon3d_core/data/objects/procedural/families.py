@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from recon3d_core.data.objects.procedural import seats, tables, vessels
+from recon3d_core.data.objects.procedural import casework, seats, tables, vehicles, vessels
 from recon3d_core.data.objects.procedural.assembly import Part
 
 Maker = Callable[[np.random.Generator], list[Part]]
 
 _SHAPENET: dict[str, Maker] = {
+    'airplane': vehicles.airplane,
+    'bench': casework.bench,
+    'cabinet': casework.cabinet,
+    'car': vehicles.car,
     'chair': seats.chair,
+    'display': casework.display,
+    'lamp': casework.lamp,
+    'loudspeaker': casework.loudspeaker,
+    'rifle': vehicles.rifle,
+    'sofa': casework.sofa,
     'table': tables.table,
+    'telephone': casework.telephone,
+    'watercraft': vehicles.watercraft,
 }
 _HOUSEHOLD: dict[str, Maker] = {
     'bottle': vessels.bottle,

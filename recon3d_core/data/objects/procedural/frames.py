@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from recon3d_core.data.objects.procedural import shapes
 from recon3d_core.data.objects.procedural.paints import chance, pick, Rng
@@ -98,7 +100,7 @@ def sled(
     bars = []
     for side in (-1, 1):
         points = [(a, side * y, b) for a, b in corners]
-        for start, end in zip(points, points[1:]):
+        for start, end in itertools.pairwise(points):
             bars.append(shapes.beam(start, end, thick_m, thick_m))
             bars.append(shapes.ellipsoid(end, (half, half, half), 2, 8, 5))
     if cantilever:

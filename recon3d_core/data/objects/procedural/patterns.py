@@ -117,7 +117,7 @@ def _label(rng: np.random.Generator, colors: Colors) -> Image:
 
 def _cover(rng: np.random.Generator, colors: Colors) -> Image:
     first, second = colors
-    image = _mix(colors, 0.6 * (V > rng.uniform(0.3, 0.8)) + 0.15 * _waves(rng, 5, 1.5))
+    image = _mix(colors, 0.6 * (rng.uniform(0.3, 0.8) < V) + 0.15 * _waves(rng, 5, 1.5))
     title = second if rng.random() < 0.5 else 255 - first
     row = int(rng.integers(6, 20))
     _lines(rng, image, title, (row, 8, 12, 48))
