@@ -59,12 +59,11 @@ def plain_backgrounds(count: int, generator: Generator) -> Tensor:
 
 def gradients(count: int, size: int, generator: Generator) -> Tensor:
     """Return smooth changes (count, 3, size, size) between the colours of four corners."""
-    corners = plain_backgrounds(count, generator) + 0.3 * (
-        _uniform(generator, count, 3, 2, 2) - 0.5
-    )
-    return functional.interpolate(
-        corners.clamp(0, 1), size=(size, size), mode='bilinear', align_corners=True
-    )
+    spread = 0.3 * (_uniform(generator, count, 3, 2, 2) - 0.5)
+    corners = (plain_backgrounds(count, generator) + spread).clamp(0, 1)
+    place = (torch.arange(size, device=generator.device) + 0.5) / size
+    rows = torch.lerp(corners[..., :1], corners[..., 1:], place)
+    return torch.lerp(rows[:, :, :1], rows[:, :, 1:], place[:, None])
 
 
 def textures(count: int, size: int, generator: Generator) -> Tensor:
@@ -89,13 +88,13 @@ def random_backgrounds(
         generator: Draws everything.
         renders: Views of objects (count, ...), each used behind another one; may be None.
     """
-    images = gradients(count, size, generator)
     kind = _uniform(generator, count)
-    plain = torch.nonzero(kind < 0.3)[:, 0]
-    images[plain] = plain_backgrounds(len(plain), generator)
-    textured = torch.nonzero(kind > 0.55)[:, 0]
+    images = plain_backgrounds(count, generator).expand(count, 3, size, size).clone()
+    smooth = torch.nonzero((kind > 0.3) & (kind <= 0.6))[:, 0]
+    images[smooth] = gradients(len(smooth), size, generator)
+    textured = torch.nonzero(kind > 0.6)[:, 0]
     images[textured] = textures(len(textured), size, generator)
-    crowded = torch.nonzero(kind > 0.85)[:, 0]
+    crowded = torch.nonzero(kind > 0.9)[:, 0]
     if renders is not None and count > 1 and len(crowded):
         shift = torch.randint(1, count, (1,), generator=generator, device=generator.device)
         other = Views(*(part[(crowded + shift) % count].flip(-1) for part in renders))
@@ -105,7 +104,7 @@ def random_backgrounds(
 
 def compose(views: Views, backgrounds: Tensor) -> Tensor:
     """Return the objects before backgrounds that broadcast to (N, 3, H, W)."""
-    return views.images + (1 - views.masks) * backgrounds
+    return torch.addcmul(views.images, 1 - views.masks, backgrounds)
 
 
 def occlude(views: Views, share: float, generator: Generator) -> Views:
@@ -148,11 +147,16 @@ def jitter_colors(images: Tensor, strength: float, generator: Generator) -> Tens
     def factor(*shape: int) -> Tensor:
         return torch.exp2(_uniform(generator, count, *shape, low=-1) * strength)
 
-    gain = factor(1, 1, 1) * (1 + (factor(3, 1, 1) - 1) / 3)
-    grey = images.mean(1, keepdim=True)
-    colored = torch.lerp(grey, images, factor(1, 1, 1))
-    middle = grey.mean((-1, -2), keepdim=True)
-    return (torch.lerp(middle, colored, factor(1, 1, 1)) * gain).clamp(0, 1)
+    gain = factor(1, 1) * (1 + (factor(3, 1) - 1) / 3)
+    saturation, contrast = factor(1, 1), factor(1, 1)
+    eye = torch.eye(3, device=images.device)
+    mixing = saturation * eye + (1 - saturation) / 3
+    middle = images.mean((1, 2, 3))[:, None, None]
+    # All of it is linear in the colours of a pixel.
+    flat = torch.baddbmm(
+        gain * (1 - contrast) * middle, gain * contrast * mixing, images.flatten(2)
+    )
+    return flat.view_as(images).clamp_(0, 1)
 
 
 def permute_channels(images: Tensor, generator: Generator) -> Tensor:

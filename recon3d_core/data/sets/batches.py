@@ -129,17 +129,18 @@ def make_batch(
     )
 
 
-def before_backgrounds(rgba: NDArray[np.uint8], name: str, most: int) -> NDArray[np.uint8]:
+def before_backgrounds(rgba: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     """Return images (V, S, S, 3) of an object before backgrounds that its name says.
 
     Args:
         rgba: (V, S, S, 4) the first views of the object.
         name: The object's name.
-        most: How many views it has: a view's background must not depend on how many were asked.
     """
     count, size = rgba.shape[:2]
     pixels = torch.from_numpy(np.array(rgba)).permute(0, 3, 1, 2).float() / 255
-    backgrounds = random_backgrounds(most, size, generator_of(f'background:{name}'))[:count]
+    # Each by a seed of its own: a view does not depend on how many are asked for.
+    generators = [generator_of(f'background:{name}:{view}') for view in range(count)]
+    backgrounds = torch.cat([random_backgrounds(1, size, each) for each in generators])
     composed = compose(Views(pixels[:, :3], pixels[:, 3:]), backgrounds)
     images = (composed.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
     return np.ascontiguousarray(images.numpy())

@@ -163,7 +163,7 @@ class PackSet(DataSet):
         return Sample(
             name=name,
             category=self.category(name),
-            images=before_backgrounds(pixels, name, EVALUATION_VIEWS),
+            images=before_backgrounds(pixels, name),
             masks=pixels[..., 3].copy(),
             K=cameras.K[0].numpy(),
             T_camera_cube=cameras.T_camera_cube[0].numpy(),

@@ -140,7 +140,7 @@ class R2n2Set(DataSet):
         return Sample(
             name=name,
             category=self.category(name),
-            images=before_backgrounds(seen.rgba, name, VIEWS),
+            images=before_backgrounds(seen.rgba, name),
             masks=seen.rgba[..., 3].copy(),
             K=seen.K,
             T_camera_cube=seen.T_camera_cube,

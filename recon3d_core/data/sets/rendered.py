@@ -146,7 +146,7 @@ class RenderedSet(DataSet):
         return Sample(
             name=name,
             category=self.category(name),
-            images=before_backgrounds(rgba, name, EVALUATION_VIEWS),
+            images=before_backgrounds(rgba, name),
             masks=rgba[..., 3].copy(),
             K=record['K'][0, :views].copy(),
             T_camera_cube=record['T_camera_cube'][0, :views].copy(),
