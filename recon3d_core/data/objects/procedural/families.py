@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from recon3d_core.data.objects.procedural import casework, seats, tables, vehicles, vessels
+from recon3d_core.data.objects.procedural import (
+    casework,
+    household,
+    seats,
+    tables,
+    vehicles,
+    vessels,
+)
 from recon3d_core.data.objects.procedural.assembly import Part
 
 Maker = Callable[[np.random.Generator], list[Part]]
@@ -26,9 +33,23 @@ _SHAPENET: dict[str, Maker] = {
     'watercraft': vehicles.watercraft,
 }
 _HOUSEHOLD: dict[str, Maker] = {
+    'basket': household.basket,
+    'book': household.book,
     'bottle': vessels.bottle,
     'bowl': vessels.bowl,
+    'can': household.can,
+    'carton': household.carton,
+    'fruit': household.fruit,
+    'glass': household.drinking_glass,
+    'jar': household.jar,
     'mug': vessels.mug,
+    'pan': household.pan,
+    'plate': household.plate,
+    'spoon': household.spoon,
+    'spray_bottle': household.spray_bottle,
+    'teapot': household.teapot,
+    'tool': household.tool,
+    'vase': household.vase,
 }
 SHAPENET13 = tuple(_SHAPENET)
 HOUSEHOLD = tuple(_HOUSEHOLD)
