@@ -40,7 +40,9 @@ BUILTINS: dict[str, dict[str, str]] = {
     },
     'tracker': {'spatial': 'recon3d_core.tracking.spatial:SpatialTracker'},
     'reconstructor': {
+        'pix2vox': 'recon3d_core.fusion.canonical:Pix2VoxReconstructor',
         'posed_fusion': 'recon3d_core.fusion.posed_fusion:PosedFusionReconstructor',
+        'r2n2': 'recon3d_core.fusion.canonical:R2N2Reconstructor',
         'tsdf_object': 'recon3d_core.fusion.tsdf_object:TsdfObjectReconstructor',
         'visual_hull': 'recon3d_core.fusion.visual_hull:VisualHullReconstructor',
     },

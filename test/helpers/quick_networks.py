@@ -23,7 +23,7 @@ OPTIONS = {
     'pix2vox_s': {'image_size': 96},
     'r2n2_s': {'image_size': 96},
 }  # fmt: skip
-STEPS = {'posed_fusion': 30, 'pix2vox_s': 16, 'r2n2_s': 16}
+STEPS = {'posed_fusion': 30, 'pix2vox_s': 10, 'r2n2_s': 10}
 OBJECTS, VIEWS = 4, 2
 RED = (0.78, 0.16, 0.16)
 
