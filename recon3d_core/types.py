@@ -293,6 +293,8 @@ class ObjectEstimate:
         revision: Grows whenever mesh, pose or label change.
         observed_only: Whether the mesh is only a shell of the seen surface, because the closed
             object did not agree with its views.
+        expected_change: What as many views again are expected to change of the shape, as
+            1 - IoU in [0, 1] (`fusion.progress`); None where unknown.
     """
 
     id: int
@@ -312,6 +314,7 @@ class ObjectEstimate:
     support: Plane | None = None
     revision: int = 0
     observed_only: bool = False
+    expected_change: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

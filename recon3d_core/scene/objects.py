@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from recon3d_core.fusion.progress import ShapeProgress
 from recon3d_core.fusion.visual_hull import initial_grid_from_views
 from recon3d_core.geometry.grids import grid_around, VoxelGrid
 from recon3d_core.geometry.transforms import frame_from_normal
@@ -24,6 +25,7 @@ _WAITING = 8  # most views that wait for an object's volume to be placed
 _WIDE_RAD = 0.5  # between views that bound an object from all sides
 _SAME_SIDE = 0.8  # cosine of two views that show nearly the same surface
 _SURFACE_VIEWS = 4  # views after which the surface to align to is taken anew
+_SETTLED = 0.05  # expected change of a shape that is good enough
 _MISFITS = 6  # views in a row that are left out because they do not fit
 
 
@@ -69,6 +71,7 @@ class ObjectState:
     meshed_stamp_ns: int | None = None
     estimate: ObjectEstimate | None = None
     revision: int = 0
+    progress: ShapeProgress = dataclasses.field(default_factory=ShapeProgress)
 
     @property
     def center_world_m(self) -> NDArray[np.floating] | None:
@@ -95,6 +98,7 @@ class ObjectState:
         self.views_used = self.misfits_in_row = self.surface_views = 0
         self.surface = None
         self.dirty = False
+        self.progress = ShapeProgress()
 
     def observe(
         self,
@@ -212,7 +216,13 @@ class ObjectState:
             support=self.support,
             revision=self.revision,
             observed_only=observed_only,
+            expected_change=self.progress.note(shape.occupancy, shape.grid, self.views_used),
         )
+
+
+def is_unsettled(estimate: ObjectEstimate) -> bool:
+    """Return whether more views would change an object, as far as that is known."""
+    return estimate.expected_change is None or estimate.expected_change > _SETTLED
 
 
 class ObjectBook:

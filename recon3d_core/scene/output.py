@@ -106,6 +106,9 @@ def describe_object(estimate: ObjectEstimate) -> dict[str, Any]:
         'T_world_object': np.round(estimate.T_world_object, 6).tolist(),
         'size_m': np.round(estimate.size_m, 4).tolist(),
         'views_used': estimate.views_used,
+        'expected_change': (
+            None if estimate.expected_change is None else round(estimate.expected_change, 4)
+        ),
         'watertight': estimate.watertight,
         'volume_m3': round(estimate.volume_m3, 9),
         'seen_fraction': round(estimate.seen_fraction, 4),

@@ -17,7 +17,7 @@ from recon3d_core.geometry.regions import Box
 from recon3d_core.interfaces import Reconstructor
 from recon3d_core.mapping.occupancy import build_occupancy_grid
 from recon3d_core.scene.devices import resolve_device
-from recon3d_core.scene.objects import ObjectState
+from recon3d_core.scene.objects import is_unsettled, ObjectState
 from recon3d_core.scene.options import load_config, PipelineConfig
 from recon3d_core.scene.output import Output
 from recon3d_core.scene.timings import Timings
@@ -318,6 +318,7 @@ class Pipeline:
             'frames_integrated': self.frames_integrated,
             'tracks': self._objects.tracks,
             'objects': len(self._objects.estimates()),
+            'objects_unsettled': sum(map(is_unsettled, self._objects.estimates().values())),
             'waiting_views': self._objects.waiting_views,
             **{f'mapper.{name}': value for name, value in self.mapper.stats().items()},
         }

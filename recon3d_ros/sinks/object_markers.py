@@ -134,9 +134,11 @@ class ObjectMarkers(Sink):
 def label_text(estimate: ObjectEstimate) -> str:
     """Return what the label of an object says."""
     size_cm = ' x '.join(f'{edge:.1f}' for edge in np.asarray(estimate.size_m) * 100)
+    change = estimate.expected_change
     return (
         f'{estimate.id} {estimate.label} {estimate.score:.2f}\n'
-        f'{size_cm} cm, {estimate.seen_fraction:.0%} seen'
+        f'{size_cm} cm, {estimate.seen_fraction:.0%} seen\n'
+        f'{estimate.views_used} views' + ('' if change is None else f', may change {change:.0%}')
     )
 
 

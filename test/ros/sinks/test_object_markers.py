@@ -66,7 +66,7 @@ def test_mesh_box_and_label(graph, sink, received):
     assert box.pose.position.x == pytest.approx(0.5)
     assert {abs(point.x) for point in box.points} == {0.05}
     label = shown['label']
-    assert label.text == '4 mug 0.80\n10.0 x 10.0 x 10.0 cm, 50% seen'
+    assert label.text == '4 mug 0.80\n10.0 x 10.0 x 10.0 cm, 50% seen\n3 views'
     assert label.pose.position.z == pytest.approx(0.1 + 0.05 + 0.03)
 
 
