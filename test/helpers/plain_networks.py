@@ -10,6 +10,22 @@ import torch
 import torch.nn.functional as F
 
 
+def lively(model, seed=0):
+    """Give the weights values that make the output depend on everything."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in model.state_dict().items():
+        if name.endswith('running_var'):
+            tensor.uniform_(0.5, 1.5, generator=generator)
+        elif name.endswith(('running_mean', 'bias')):
+            tensor.normal_(0, 0.1, generator=generator)
+        elif tensor.dim() == 1 and tensor.is_floating_point():  # scales of normalisations
+            tensor.uniform_(0.5, 1.5, generator=generator)
+        elif tensor.is_floating_point():
+            fan = tensor[0].numel() if 'decoder' not in name else tensor.shape[0] * 8
+            tensor.normal_(0, fan**-0.5, generator=generator)
+    return model
+
+
 class Weights:
     """Tensors by name below a prefix."""
 

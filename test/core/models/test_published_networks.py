@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import plain_networks
+from plain_networks import lively
 import pytest
 from recon3d_core import registry
 from recon3d_core.data.binvox import Binvox, read_binvox, write_binvox
@@ -26,22 +27,6 @@ TOTAL = {
     'r2n2_gru': 35_968_706,
     'r2n2_lstm': 35_968_706,
 }
-
-
-def lively(model, seed=0):
-    """Give the weights values that make the output depend on everything."""
-    generator = torch.Generator().manual_seed(seed)
-    for name, tensor in model.state_dict().items():
-        if name.endswith('running_var'):
-            tensor.uniform_(0.5, 1.5, generator=generator)
-        elif name.endswith(('running_mean', 'bias')):
-            tensor.normal_(0, 0.1, generator=generator)
-        elif tensor.dim() == 1 and tensor.is_floating_point():  # scales of normalisations
-            tensor.uniform_(0.5, 1.5, generator=generator)
-        elif tensor.is_floating_point():
-            fan = tensor[0].numel() if 'decoder' not in name else tensor.shape[0] * 8
-            tensor.normal_(0, fan**-0.5, generator=generator)
-    return model
 
 
 @pytest.mark.parametrize('name', TOTAL)
@@ -183,3 +168,20 @@ def test_broken_files_are_one_line(tmp_path, content):
         with pytest.raises(InputError) as caught:
             create_model('pix2voxpp_f', weights=path)
         assert '\n' not in str(caught.value)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('name', ['pix2vox_f', 'r2n2_gru'])
+def test_a_gpu_says_the_same(name):
+    model = lively(create_model(name))
+    generator = torch.Generator().manual_seed(1)
+    views = model.preprocess(torch.rand(2, 3, 3, 64, 64, generator=generator))
+    tf32 = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.no_grad():
+            expected = model(views)
+            found = model.cuda().optimize_for_inference()(views.cuda())
+    finally:
+        torch.backends.cudnn.allow_tf32 = tf32
+    torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=0)
