@@ -38,7 +38,10 @@ BUILTINS: dict[str, dict[str, str]] = {
         'depth_cluster': 'recon3d_core.detection.depth_cluster:DepthClusterDetector',
         'frame_masks': 'recon3d_core.detection.frame_masks:FrameMasksDetector',
     },
-    'tracker': {'spatial': 'recon3d_core.tracking.spatial:SpatialTracker'},
+    'tracker': {
+        'cones': 'recon3d_core.tracking.cones:ConesTracker',
+        'spatial': 'recon3d_core.tracking.spatial:SpatialTracker',
+    },
     'reconstructor': {
         'pix2vox': 'recon3d_core.fusion.canonical:Pix2VoxReconstructor',
         'posed_fusion': 'recon3d_core.fusion.posed_fusion:PosedFusionReconstructor',

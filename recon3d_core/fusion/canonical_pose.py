@@ -100,7 +100,7 @@ def match(
         return None
     points = _Points(inside)
     cameras = _Cameras(crops, grid)
-    yaws = np.arange(YAWS) * (2 * np.pi / YAWS)
+    yaws = np.linspace(0, 2 * np.pi, YAWS, endpoint=False)
     scored = _score(points, yaws, cameras, COARSE_CELLS)
     best = max(scored, key=lambda pose: pose.agreement)
     near = (best.yaw + np.linspace(-0.5, 0.5, 5) * (2 * np.pi / YAWS)).astype(np.float64)
