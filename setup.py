@@ -38,7 +38,7 @@ setup(
         'scikit-image>=0.22',
         'open3d>=0.19',
         'opencv-python-headless>=4.9',
-        'torch>=2.4',
+        'torch>=2.6',
         'trimesh>=4.4',
         'safetensors>=0.4',
         'rosbags>=0.11.9',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from recon3d_core.models.cameras import ViewCameras
+from recon3d_core.models.layers import Conv3d
 from recon3d_core.models.posed_fusion.encoder import group_norm, HALF_DEPTH
 import torch
 from torch import nn, Tensor
@@ -79,7 +80,7 @@ class ContextSoftmax(nn.Module):
         super().__init__()
         # Pointwise: the features already saw their surroundings in the encoder.
         self.score = nn.Sequential(
-            nn.Conv3d(channels + 1, 16, 1), nn.ReLU(inplace=True), nn.Conv3d(16, 1, 1)
+            Conv3d(channels + 1, 16, 1), nn.ReLU(inplace=True), Conv3d(16, 1, 1)
         )
 
     def scores(self, features: Tensor, coverage: Tensor) -> Tensor:
@@ -108,8 +109,8 @@ class VolumeLstm(nn.Module):
         """Make the gates for features of `channels` plus the coverage."""
         super().__init__()
         self.channels = channels
-        self.inputs = nn.Conv3d(channels + 1, 3 * channels, 3, padding=1)
-        self.hidden = nn.Conv3d(channels, 3 * channels, 3, padding=1, bias=False)
+        self.inputs = Conv3d(channels + 1, 3 * channels, 3, padding=1)
+        self.hidden = Conv3d(channels, 3 * channels, 3, padding=1, bias=False)
 
     def add(self, state: FusionState, features: Tensor, coverage: Tensor) -> None:
         """Take one view into hidden and cell state."""
@@ -128,9 +129,9 @@ class VolumeLstm(nn.Module):
 
 def _double(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv3d(inputs, outputs, 3, padding=1, bias=False), group_norm(outputs),
+        Conv3d(inputs, outputs, 3, padding=1, bias=False), group_norm(outputs),
         nn.ReLU(inplace=True),
-        nn.Conv3d(outputs, outputs, 3, padding=1, bias=False), group_norm(outputs),
+        Conv3d(outputs, outputs, 3, padding=1, bias=False), group_norm(outputs),
         nn.ReLU(inplace=True),
     )  # fmt: skip
 
@@ -143,21 +144,21 @@ class VolumeRefiner(nn.Module):
         super().__init__()
         w = width
         self.first = nn.Sequential(
-            nn.Conv3d(inputs, w, 1), nn.ReLU(inplace=True),
-            nn.Conv3d(w, w, 3, padding=1, bias=False), group_norm(w), nn.ReLU(inplace=True),
+            Conv3d(inputs, w, 1), nn.ReLU(inplace=True),
+            Conv3d(w, w, 3, padding=1, bias=False), group_norm(w), nn.ReLU(inplace=True),
         )  # fmt: skip
         widths = (2 * w, 4 * w, 6 * w)
         self.down = nn.ModuleList(_double(a, b) for a, b in zip((w, *widths[:-1]), widths))
         outer = (*widths[-2::-1], w)
         # Skips are added, not appended: half the work at full resolution.
-        self.narrow = nn.ModuleList(nn.Conv3d(a, b, 1) for a, b in zip(widths[::-1], outer))
+        self.narrow = nn.ModuleList(Conv3d(a, b, 1) for a, b in zip(widths[::-1], outer))
         self.up = nn.ModuleList(
             nn.Sequential(
-                nn.Conv3d(b, b, 3, padding=1, bias=False), group_norm(b), nn.ReLU(inplace=True)
+                Conv3d(b, b, 3, padding=1, bias=False), group_norm(b), nn.ReLU(inplace=True)
             )
             for b in outer
         )
-        self.last = nn.Conv3d(w, 1, 1)
+        self.last = Conv3d(w, 1, 1)
 
     def forward(self, volume: Tensor) -> Tensor:
         """Return logits (B, 1, N, N, N) of (B, inputs, N, N, N)."""

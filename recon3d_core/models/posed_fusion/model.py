@@ -27,6 +27,7 @@ from recon3d_core.models.posed_fusion.fusion import (
     VolumeLstm,
     VolumeRefiner,
 )
+from recon3d_core.models.preprocessing import check_images
 import torch
 from torch import nn, Tensor
 
@@ -75,9 +76,11 @@ class PosedFusion(VolumeNetwork):
         Args:
             images: (B, V, 3, H, W) RGB in [0, 1].
             masks: (B, V, 1, H, W) coverage; all of the image where None.
+
+        Raises:
+            InputError: The images are not square floats, or the masks do not fit them.
         """
-        if images.ndim != 5 or images.shape[2] != 3:
-            raise InputError('images', tuple(images.shape), '(B, V, 3, H, W)')
+        check_images(images, masks)
         if masks is None:
             masks = torch.ones_like(images[:, :, :1])
         size = (self.config.image_size, self.config.image_size)
@@ -93,10 +96,10 @@ class PosedFusion(VolumeNetwork):
         """Return features (B, V, C, N, N, N) and coverage (B, V, 1, N, N, N)."""
         if cameras is None:
             raise InputError('cameras of posed_fusion', None, 'the pose of every view')
-        if views.ndim != 5 or views.shape[:2] != cameras.K.shape[:2]:
-            raise InputError(
-                'views', tuple(views.shape), f'(B, V) = {tuple(cameras.K.shape[:2])} as cameras'
-            )
+        size = self.config.image_size
+        wanted = (*cameras.K.shape[:2], 4, size, size)
+        if views.shape != wanted or not views.numel():
+            raise InputError('views', tuple(views.shape), f'{wanted} as the cameras say')
         geometry = sight_geometry(cameras, views.shape[-1]).to(views.dtype)
         volumes = self.encoder(torch.cat([views, geometry], 2).flatten(0, 1))
         volumes = volumes.reshape(*views.shape[:2], *volumes.shape[1:])
@@ -127,6 +130,8 @@ class PosedFusion(VolumeNetwork):
         self, state: FusionState, view: Tensor, camera: ViewCameras | None = None
     ) -> FusionState:
         """Return the state after one view more (B, 4, s, s) with cameras (B, 1)."""
+        if len(view) != len(state.hull):
+            raise InputError('views', f'of {len(view)} objects', f'of {len(state.hull)}')
         features, coverage = self._features(view[:, None], camera)
         return self._add(state, features[:, 0], coverage[:, 0])
 

@@ -157,9 +157,11 @@ def test_missing_poses_and_wrong_sizes_are_refused(batch):
     model, (views, cams) = small(), batch
     with pytest.raises(InputError, match='pose of every view'):
         model(views)
-    with pytest.raises(InputError, match='as cameras'):
+    with pytest.raises(InputError, match='as the cameras'):
         model(views[:, :2], cams)
     with pytest.raises(InputError, match='divisible'):
         PosedFusion(PosedFusionConfig(image_size=100))
     with pytest.raises(InputError, match='images'):
         model.preprocess(torch.zeros(1, 3, 64, 64))
+    with pytest.raises(InputError, match='square'):
+        model.preprocess(torch.zeros(1, 1, 3, 64, 48))

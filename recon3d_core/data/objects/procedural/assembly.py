@@ -93,7 +93,7 @@ def _map(mesh: Mesh, mapping: str) -> Floats:
     return np.asarray(uv, np.float32)
 
 
-def _around(corners: Floats, normal: Floats, low: Floats, size: Floats) -> Floats:
+def _around(corners: Floats, normal: shapes.Array, low: Floats, size: Floats) -> Floats:
     """Roll a picture once around the upright axis through the solid's middle."""
     away = corners - (low + size / 2)
     angle = np.arctan2(away[..., 1], away[..., 0]) / (2 * np.pi)

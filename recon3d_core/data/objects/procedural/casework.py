@@ -291,8 +291,9 @@ def telephone(rng: Rng) -> list[Part]:
     if kind == 'desk':
         return _desk_phone(rng, shell)
     height = rng.uniform(0.1, 0.17)
-    width = height * (rng.uniform(0.46, 0.56) if kind == 'slab' else rng.uniform(0.34, 0.48))
-    thick = height * {'slab': 0.065, 'keys': 0.13, 'fold': 0.09, 'cordless': 0.16}[kind]
+    width = height * (rng.uniform(0.4, 0.64) if kind == 'slab' else rng.uniform(0.34, 0.48))
+    thick = height * {'slab': 0.075, 'keys': 0.13, 'fold': 0.09, 'cordless': 0.16}[kind]
+    thick *= rng.uniform(0.7, 1.4)
     y, x = width / 2, thick / 2
     corner = pick(rng, (5.0, 9.0, 20.0))
     section = shapes.outline(24, corner)

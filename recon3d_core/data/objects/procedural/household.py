@@ -158,7 +158,10 @@ def teapot(rng: Rng) -> list[Part]:
     glaze = pick(rng, (ceramic(rng), paints.metal(rng)))
     plain = paints.plain(glaze.color)
     wall = 0.05 * radius
-    reach = lambda z: float(np.interp(z, outer[:, 1], outer[:, 0]))  # noqa: E731
+
+    def reach(z: float) -> float:
+        return float(np.interp(z, outer[:, 1], outer[:, 0]))
+
     low, high = 0.25 * height, 0.85 * height
     grip = handle(rng, min(reach(low), reach(high)) - wall, low, high, 0.45 * radius,
                   rng.uniform(0.009, 0.015))  # fmt: skip
@@ -234,8 +237,12 @@ def tool(rng: Rng) -> list[Part]:
                                                                    0.14 * length))  # fmt: skip
         bit = shapes.rod((0.3 * length, 0, 0.62 * length), (0.55 * length, 0, 0.62 * length),
                          0.025 * length)  # fmt: skip
-        return [Part('body', paints.plastic(rng), [body]), Part('grip', grip, [stock]),
-                Part('battery', paints.plain(paints.DARK), [foot]), Part('bit', metal, [bit])]  # fmt: skip
+        build = rng.uniform((0.8, 0.7, 0.75), (1.2, 1.3, 1.25))
+        named = (
+            ('body', paints.plastic(rng), body), ('grip', grip, stock),
+            ('battery', paints.plain(paints.DARK), foot), ('bit', metal, bit),
+        )  # fmt: skip
+        return [Part(name, paint, [shapes.scaled(mesh, build)]) for name, paint, mesh in named]
     thick = [0.8, 1.1, 1.0, 1.0, 0.85]
     x = np.linspace(-0.5, 0.1 if kind == 'screwdriver' else 0.35, 5) * length
     shaft = shapes.stack(x, np.outer(thick, (half, 0.8 * half)), z, shapes.outline(10, 3))
@@ -252,12 +259,9 @@ def tool(rng: Rng) -> list[Part]:
         blade = shapes.rod((end - 0.02, 0, z), (0.5 * length, 0, z), 0.35 * half)
         parts.append(Part('blade', metal, [blade]))
     elif kind == 'wrench':
-        jaws = shapes.both(
-            shapes.beam(
-                (end, 0.5 * half, z), (0.5 * length, 2.2 * half, z), 1.3 * half, 1.6 * half
-            )
-        )
-        parts = [Part('handle', metal, [shaft]), Part('jaw', metal, jaws)]
+        spread, reach = rng.uniform(1.6, 2.8), rng.uniform(0.45, 0.55) * length
+        jaw = shapes.beam((end, 0.5 * half, z), (reach, spread * half, z), 1.3 * half, 1.6 * half)
+        parts = [Part('handle', metal, [shaft]), Part('jaw', metal, shapes.both(jaw))]
     elif kind == 'brush':
         head = shapes.block(
             (end, -2.2 * half, z - 0.6 * half), (0.5 * length, 2.2 * half, z + 0.6 * half)
@@ -307,7 +311,7 @@ def fruit(rng: Rng) -> list[Part]:
         r = size * 0.55 * np.array([0.3, 0.6, 0.85, 1, 1, 1, 1, 0.95, 0.8, 0.5, 0.25])[:, None]
         return [Part('fruit', skin, [shapes.sweep(path, r)])]
     angle = np.linspace(-np.pi / 2, np.pi / 2, 15)
-    r, z = np.cos(angle), np.sin(angle)
+    r, z = np.cos(angle), np.sin(angle) * rng.uniform(0.8, 1.25)
     if kind == 'apple':
         z = z - 0.25 * np.exp(-((r / 0.35) ** 2)) * np.sign(z)
         r = r * (1 + 0.12 * z)

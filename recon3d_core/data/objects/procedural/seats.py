@@ -42,9 +42,9 @@ def _seat(rng: Rng, depth: float, width: float, height: float, base: str) -> Mes
         low = (-depth / 2, -width / 2, height - 0.4 * thick)
         return shapes.cushion(low, (depth / 2, width / 2, height + 0.6 * thick))
     if kind == 'round' and base != 'panels':
-        places = np.array((height - thick, height))
-        half = np.full((2, 2), (0.55 * depth, 0.55 * width))
-        return shapes.stack(places, half, section=shapes.outline(24, rng.uniform(2, 4)), axis=2)
+        edge = np.full((2, 2), (0.55 * depth, 0.55 * width))
+        section = shapes.outline(24, rng.uniform(2, 4))
+        return shapes.stack((height - thick, height), edge, section=section, axis=2)
     if kind == 'bent':
         x = np.linspace(-depth / 2, depth / 2, 9)
         sag = 0.025 * np.cos(2 * np.pi * x / depth) + 0.01 * np.sin(4 * x / depth)
@@ -228,7 +228,7 @@ def _club(rng: Rng) -> list[Part]:
 
 
 def _stool(rng: Rng) -> list[Part]:
-    frame, cover = pick(rng, (paints.wood, paints.metal))(rng), paints.fabric(rng)
+    frame, cover = pick(rng, (paints.wood(rng), paints.metal(rng))), paints.fabric(rng)
     radius, height = rng.uniform(0.15, 0.24), rng.uniform(0.4, 0.78)
     size, thick = (2 * radius, 2 * radius * rng.uniform(0.8, 1.3)), rng.uniform(0.025, 0.04)
     seat = shapes.stack(
@@ -263,9 +263,9 @@ def _bucket(rng: Rng) -> list[Part]:
         thin = wall * way
         rings.append([(*foot, height), (*rim, height + z), (*(rim - thin), height + z),
                       (*(foot - thin), height)])  # fmt: skip
-    cover = pick(rng, (paints.plastic, paints.fabric))(rng)
+    cover = pick(rng, (paints.plastic(rng), paints.fabric(rng)))
     seat = shapes.ellipsoid((0, 0, height), (radius * 0.95, radius * 0.95, 0.06), 3)
     base = pick(rng, ('legs', 'pedestal', 'star'))
     size = (1.3 * radius, 1.3 * radius)
-    parts = _base(rng, base, size, height, 0.032, pick(rng, (paints.wood, paints.metal))(rng))
+    parts = _base(rng, base, size, height, 0.032, pick(rng, (paints.wood(rng), paints.metal(rng))))
     return [*parts, Part('seat', cover, [seat]), Part('back', cover, [shapes.loft(rings)])]

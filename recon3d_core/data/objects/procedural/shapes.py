@@ -30,7 +30,7 @@ ROUND = outline()
 SQUARE = np.array([(1.0, -1.0), (1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0)])
 
 
-def cross(a: Array, b: Array) -> Array:
+def cross(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array:
     """Return the cross products of (..., 3); several times as fast as numpy's on small arrays."""
     x, y, z = (a[..., k] for k in range(3))
     u, v, w = (b[..., k] for k in range(3))

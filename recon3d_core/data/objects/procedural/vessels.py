@@ -128,7 +128,7 @@ def bowl(rng: Rng) -> list[Part]:
     if chance(rng, 0.3):
         outer[-2:, 0] *= rng.uniform(1.02, 1.12)
     wall = rng.uniform(0.004, 0.008) * radius / 0.1
-    glaze = pick(rng, (ceramic, ceramic, paints.wood, paints.metal))(rng)
+    glaze = pick(rng, (ceramic(rng), paints.wood(rng), paints.metal(rng)), (2, 1, 1))
     parts = [Part('body', paints.rolled(glaze), [shapes.lathe(shapes.shell(outer, wall, wall))])]
     if chance(rng, 0.4):
         rim = foot * radius * rng.uniform(0.8, 1.0)
