@@ -112,7 +112,7 @@ def voxel_index(points: NDArray[np.floating], resolution: int) -> NDArray[np.int
 def solid(shape: Solid, resolution: int) -> NDArray[np.bool_]:
     """Return which voxels' centres are inside the mesh or in a sealed cavity of it."""
     winding, walls = _axis_winding(shape, resolution)
-    # A closed part that is turned inside out counts -1: it is as solid as the others.
+    # What is open and inside out counts -1: it is as solid as the others.
     inside = np.abs(winding) >= 0.5
     unsure = np.argwhere(np.abs(np.abs(winding) - 0.5) < _SURE - 0.5)
     if len(unsure):
@@ -219,7 +219,11 @@ def _reached_from_outside(walls: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
 
 
 def sample_faces(mesh: ObjectMesh, count: int, rng: np.random.Generator) -> SurfacePoints:
-    """Draw points of all faces, uniform by area (stratified along the faces)."""
+    """Draw points of all faces, uniform by area and evenly spread.
+
+    Faces follow in order, and the places within them are the R2 sequence (Roberts 2018), so that
+    few neighbouring points leave few gaps.
+    """
     normals = _face_normals(mesh)
     area = np.linalg.norm(normals, axis=1)
     ends = np.cumsum(area, dtype=np.float64)
@@ -227,7 +231,8 @@ def sample_faces(mesh: ObjectMesh, count: int, rng: np.random.Generator) -> Surf
         raise InputError('mesh has no surface', 'faces without area')
     places = (np.arange(count) + rng.random(count)) * (ends[-1] / count)
     faces = np.minimum(np.searchsorted(ends, places, 'right'), len(area) - 1)
-    root, v = np.sqrt(rng.random(count)), rng.random(count)
+    first, v = (np.outer(_R2, np.arange(count)) + rng.random((2, 1))) % 1
+    root = np.sqrt(first)
     weights = np.stack([1 - root, root * (1 - v), root * v], 1).astype(np.float32)
     corners = mesh.vertices[mesh.faces[faces]]
     points = sum(corners[:, k] * weights[:, k, None] for k in range(3))
@@ -317,6 +322,7 @@ def surface_samples(
 
 
 _CAVITY_RESOLUTION = 48
+_R2 = (0.7548776662466927, 0.5698402909980532)
 # Directions about a normal: one ray alone may leave through a hole.
 _TILTS = np.array(
     [[0, 0, 0], [0.7, 0.1, 0.2], [-0.6, 0.3, 0.1], [0.1, -0.7, 0.3], [0, 0.2, -0.8]], np.float32

@@ -2,7 +2,7 @@
 
 Modellers double faces so that both sides are drawn, and leave walls inside of what they join. A
 doubled face leaves and enters at once, and a loose wall counts as half a surface: the winding
-number is then wrong. Parts that are closed are left as they are.
+number is then wrong. Of parts that are closed, those that are inside out are turned.
 """
 
 from __future__ import annotations
@@ -56,21 +56,25 @@ def solid_faces(mesh: ObjectMesh) -> tuple[ObjectMesh, NDArray[np.bool_]]:
         and for each face whether it is a sheet, which bounds nothing.
     """
     single = _singles(mesh)
+    if not len(single.faces):
+        return mesh, np.zeros(len(mesh.faces), bool)
     unclean = _unclean_parts(single)
-    if not unclean.any():
+    inverted = ~unclean & (_volumes(mesh.vertices, single) < 0)
+    if not (unclean.any() or inverted.any()):
         return mesh, np.zeros(len(mesh.faces), bool)
     asked = unclean[single.part]
     front, back = np.ones(len(asked)), np.zeros(len(asked))
     area = np.zeros(len(asked))
-    seen = _escaping(mesh.vertices, single.faces, single.faces[asked])
-    front[asked], back[asked], area[asked] = seen
+    if asked.any():
+        seen = _escaping(mesh.vertices, single.faces, single.faces[asked])
+        front[asked], back[asked], area[asked] = seen
     doubled = single.doubled
     sheet = doubled & _sheet_parts(single, np.minimum(front, back), area)[single.part]
+    turned = (doubled & ~sheet & (back > front)) | inverted[single.part]
     kept = sheet | (front > 0) | (back > 0)
-    turned = doubled & ~sheet & (back > front)
+    if not kept.any():
+        kept[:] = True
     faces = np.where(turned[:, None], single.faces[:, ::-1], single.faces)[kept]
-    if not len(faces):
-        return mesh, np.zeros(len(mesh.faces), bool)
     return ObjectMesh(mesh.vertices, np.ascontiguousarray(faces, np.int32)), sheet[kept]
 
 
@@ -90,11 +94,30 @@ def _singles(mesh: ObjectMesh) -> _Singles:
     senses = np.zeros((len(first), 2), bool)
     senses[group.reshape(-1), odd.astype(int)] = True
     chosen = numbers[first]
-    links = np.concatenate([chosen[:, :2], chosen[:, 1:]])
-    graph = sparse.coo_matrix((np.ones(len(links), np.int8), tuple(links.T)), (count, count))
-    parts, label = csgraph.connected_components(graph.tocsr(), directed=False)
-    part = label[chosen[:, 0]].astype(np.int64)
+    parts, part = _parts(chosen)
     return _Singles(faces[first], chosen, np.asarray(senses.all(1)), part, parts)
+
+
+def _edge_groups(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return for each face's edges (3 F,), first those from corner 0: which edge, and its sense."""
+    edges = np.concatenate([numbers[:, [0, 1]], numbers[:, [1, 2]], numbers[:, [2, 0]]])
+    sense = np.where(edges[:, 0] < edges[:, 1], 1, -1)
+    low, high = np.sort(edges, 1).T
+    _, group = np.unique(low * (int(numbers.max(initial=0)) + 1) + high, return_inverse=True)
+    return group.reshape(-1), sense
+
+
+def _parts(numbers: NDArray[np.int64]) -> tuple[int, NDArray[np.int64]]:
+    """Return how many parts faces form that share edges, and which part each is of."""
+    count = len(numbers)
+    group, _ = _edge_groups(numbers)
+    face = np.tile(np.arange(count), 3)
+    edges = int(group.max(initial=-1)) + 1
+    links = (face, count + group)  # a graph of faces and edges
+    size = count + edges
+    graph = sparse.coo_matrix((np.ones(len(face), np.int8), links), (size, size))
+    parts, label = csgraph.connected_components(graph.tocsr(), directed=False)
+    return parts, label[:count].astype(np.int64)
 
 
 def _vertex_numbers(vertices: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -110,14 +133,16 @@ def _unclean_parts(single: _Singles) -> NDArray[np.bool_]:
     """Return which parts have a doubled face, or an edge whose faces do not match."""
     unclean = np.zeros(single.parts, bool)
     unclean[single.part[single.doubled]] = True
-    faces = single.numbers
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    sense = np.where(edges[:, 0] < edges[:, 1], 1, -1)
-    low, high = np.sort(edges, 1).T
-    _, group = np.unique(low * (int(faces.max(initial=0)) + 1) + high, return_inverse=True)
-    unmatched = np.bincount(group.reshape(-1), sense)[group.reshape(-1)] != 0
+    group, sense = _edge_groups(single.numbers)
+    unmatched = np.bincount(group, sense)[group] != 0
     unclean[np.tile(single.part, 3)[unmatched]] = True
     return unclean
+
+
+def _volumes(vertices: NDArray[np.float32], single: _Singles) -> NDArray[np.float64]:
+    """Return the signed volume of each part, negative where it is inside out."""
+    a, b, c = np.moveaxis(vertices[single.faces].astype(np.float64), 1, 0)
+    return np.bincount(single.part, (a * np.cross(b, c)).sum(1), single.parts) / 6
 
 
 def _sheet_parts(
