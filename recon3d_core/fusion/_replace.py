@@ -14,37 +14,50 @@ from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.geometry.transforms import apply, Array, invert, make_transform
 
 _STICKS_OUT = 0.03  # of the crop's edge
+_MARGIN = 0.1  # of the solid's longest extent
 _MUCH_SMALLER = 0.8  # edge by the old one
-_LARGER = 1.05
-_SHIFTED = 0.12  # of the old edge
 
 
-def replaced(grid: VoxelGrid, crops: Sequence[Crop]) -> VoxelGrid | None:
+def replaced(
+    grid: VoxelGrid, crops: Sequence[Crop], inside: NDArray[np.bool_]
+) -> VoxelGrid | None:
     """Return a better grid for an object, or None where the present one will do.
 
-    It becomes larger only where masks reach out of it: carving alone leaves more than the object,
-    such as a tent below it, and the first grid may know the support.
+    It becomes larger where masks reach out of it: then it holds what their cones have in common.
+    It becomes smaller where the solid found so far fills little of it, and the masks too fit in
+    the smaller one: cones alone leave a tent above and below what a ring of cameras sees.
 
     Args:
         grid: The present grid.
         crops: Views of the object.
+        inside: (nx, ny, nz) the solid found so far.
     """
     whole = [crop for crop in crops if crop.whole]
+    if any(_sticks_out(crop, grid) for crop in whole):
+        return _around_cones(grid, whole)
+    if not inside.any():
+        return None
+    index = np.argwhere(inside)
+    low, high = index.min(0) * grid.voxel_size_m, (index.max(0) + 1) * grid.voxel_size_m
+    margin_m = _MARGIN * float((high - low).max())
+    low, high = np.maximum(low - margin_m, 0), np.minimum(high + margin_m, grid.extent_m)
+    if (high - low).max() > _MUCH_SMALLER * grid.extent_m.max():
+        return None
+    found = _between(grid, low, high)
+    return None if any(_sticks_out(crop, found) for crop in whole) else found
+
+
+def _around_cones(grid: VoxelGrid, crops: Sequence[Crop]) -> VoxelGrid | None:
+    up = grid.T_world_grid[:3, 2]
     try:
-        found = initial_grid_from_views(
-            [crop.view() for crop in whole], max(grid.shape), up=grid.T_world_grid[:3, 2]
-        )
+        found = initial_grid_from_views([crop.view() for crop in crops], max(grid.shape), up=up)
     except InputError:
         return None  # too few views, or from one direction
-    low, high = _bounds(found, grid)
-    if not any(_sticks_out(crop, grid) for crop in whole):
-        low, high = np.maximum(low, 0), np.minimum(high, grid.extent_m)
-    if (high <= low).any():
-        return None
-    ratio = float((high - low).max() / grid.extent_m.max())
-    shift = float(np.abs((low + high - grid.extent_m) / 2).max() / grid.extent_m.max())
-    if _MUCH_SMALLER < ratio < _LARGER and shift < _SHIFTED:
-        return None
+    return _between(grid, *_bounds(found, grid))
+
+
+def _between(grid: VoxelGrid, low: Array, high: Array) -> VoxelGrid:
+    """Return a grid between two corners (3,), in a grid's frame, of as many voxels."""
     voxel_size_m = float((high - low).max()) / max(grid.shape)
     nx, ny, nz = np.maximum(np.ceil((high - low) / voxel_size_m - 1e-6), 1).astype(int).tolist()
     T = make_transform(grid.T_world_grid[:3, :3], apply(grid.T_world_grid, low))

@@ -4,8 +4,9 @@ The network works on the cube around the object's grid, in the grid's axes (z up
 cropped around its mask as in training, and joined in the network's state once. Its probabilities
 are shifted, as logits, so that the threshold stored with the weights becomes 0.5.
 
-The first views may place the grid badly. A few times in an object's life the kept views are asked
-again; where they show it elsewhere, the grid is replaced and the state begun anew from them.
+The first views may place the grid badly. A few times in an object's life it is looked at again: where
+masks reach out of it, or the solid fills little of it, the grid is replaced and the state begun
+anew from the kept views.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from recon3d_core.config import PluginConfig
 from recon3d_core.fusion._crops import Crop, crop_of, keep_apart, middle_of
 from recon3d_core.fusion._network import NetworkConfig, NetworkReconstructor, shape_of
@@ -23,7 +25,7 @@ from recon3d_core.fusion._volumes import places_in_cube, recalibrated, sample_cu
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.types import Shape, View
 
-PLACED_ANEW = (6, 12, 24)
+PLACED_ANEW = (4, 8, 16, 32)
 """Numbers of views at which the grid is looked at again: a bounded number of times."""
 
 
@@ -79,7 +81,7 @@ class PosedFusionReconstructor(NetworkReconstructor):
         return state
 
     def _place_anew(self, state: PosedState) -> None:
-        grid = replaced(state.grid, state.kept)
+        grid = replaced(state.grid, state.kept, self._occupancy(state) > 0.5)
         if grid is None:
             return
         state.grid, state.network = grid, self.network.start()
@@ -91,9 +93,11 @@ class PosedFusionReconstructor(NetworkReconstructor):
         if not state.views:
             half = np.full(state.grid.shape, 0.5, np.float32)
             return Shape(state.grid, half)
+        return shape_of(self._occupancy(state), state.grid, state.kept, state.views)
+
+    def _occupancy(self, state: PosedState) -> NDArray[np.float32]:
         cube = recalibrated(self._probabilities(state.network), self.network.threshold)
-        occupancy = sample_cube(cube, places_in_cube(state.grid, self.device))
-        return shape_of(occupancy, state.grid, state.kept, state.views)
+        return sample_cube(cube, places_in_cube(state.grid, self.device))
 
 
 def _least_depth_m(grid: VoxelGrid) -> float:
