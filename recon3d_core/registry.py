@@ -36,6 +36,7 @@ KINDS = (
 BUILTINS: dict[str, dict[str, str]] = {
     'detector': {
         'depth_cluster': 'recon3d_core.detection.depth_cluster:DepthClusterDetector',
+        'foreground': 'recon3d_core.detection.foreground:ForegroundDetector',
         'frame_masks': 'recon3d_core.detection.frame_masks:FrameMasksDetector',
     },
     'tracker': {
