@@ -47,6 +47,9 @@ class ConesConfig(PluginConfig):
         15, 'Looks in a row at the place of an object that show no mask of it, after which it is '
         'gone.', ge=1, le=1000, live=True,
     )  # fmt: skip
+    use_identities: bool = option(
+        True, 'Whether identities that the detector gives are believed, and nothing else.'
+    )
     max_tracks: int = option(100, 'Most tracks; no more are begun.', ge=1, le=10000)
 
 
@@ -120,6 +123,8 @@ class ConesTracker(Tracker):
         """
         update = TrackUpdate()
         items = detections.items
+        if not self.config.use_identities:
+            items = tuple(dataclasses.replace(item, instance=None) for item in items)
         seen = [_look(frame, item) for item in items]
         matched = self._match(frame, items, seen)
         for index, item in enumerate(items):

@@ -119,3 +119,16 @@ def test_objects_of_a_rendered_table_are_told_apart():
     hits = [who[track_id].most_common(1)[0] for track_id in update.confirmed]
     assert len({instance for instance, _ in hits}) == len(source.objects)
     assert sum(count for _, count in hits) >= 0.97 * sum(who[i].total() for i in update.confirmed)
+
+
+@pytest.mark.parametrize('believed', [True, False])
+def test_identities_of_the_detector_are_believed_or_not(believed):
+    tracker = ConesTracker(ConesTracker.Config(use_identities=believed))
+    for index, turn in enumerate([0.0, 0.1, 0.2]):
+        frame = frame_at(turn)
+        items = tuple(
+            dataclasses.replace(disc(frame, center), instance=100 * (index // 2) + k)
+            for k, center in enumerate(BALLS)
+        )
+        tracker.associate(frame, Detections(items))
+    assert len(tracker._tracks) == (8 if believed else 4)
