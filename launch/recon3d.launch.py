@@ -41,7 +41,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         'params_file',
         default_value=f'{SHARE}/config/tabletop_rgbd.yaml',
-        description='Parameter file; the package has tabletop_rgbd, mobile_rgbd, tabletop_rgb, rgb_hull.',
+        description='Parameter file: tabletop_rgbd, mobile_rgbd, tabletop_rgb or rgb_hull of the package.',
     ),
     DeclareLaunchArgument(
         'camera',

@@ -195,7 +195,7 @@ def test_file_of_other_bytes(tmp_path: Path) -> None:
 
 def test_unknown_configuration_names_the_known(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'tabletop_rgbd'"):
-        config.find_config('tabletop_rgdb')
+        config.find_config('tabletop_rgbdd')
     with pytest.raises(ConfigError, match='absent'):
         config.find_config(str(tmp_path / 'absent.yaml'))
 
