@@ -41,7 +41,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         'params_file',
         default_value=f'{SHARE}/config/tabletop_rgbd.yaml',
-        description='Parameter file: tabletop_rgbd, mobile_rgbd, tabletop_rgb or rgb_hull of the package.',
+        description='Parameter file: tabletop_rgbd, mobile_rgbd, tabletop_rgb or rgb_hull here.',
     ),
     DeclareLaunchArgument(
         'camera',
