@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 import re
+import textwrap
 
 import pytest
 from recon3d_core.models import create_model
@@ -52,7 +53,10 @@ def test_network_of_the_guide(registered):
 
 def test_recipe_of_the_guide(registered, tmp_path):
     file = tmp_path / 'my_recipe.yaml'
-    file.write_text(block('yaml'), encoding='utf-8')
+    (indented,) = re.findall(
+        r'\n((?:    .*\n)+)', GUIDE.read_text(encoding='utf-8').split('needs no more')[1]
+    )
+    file.write_text(textwrap.dedent(indented), encoding='utf-8')
     recipe = load_recipe(str(file))
     assert recipe.model.name == 'mean_volume'
     assert recipe.steps == 2000
