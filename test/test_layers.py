@@ -39,7 +39,7 @@ LAYERS = (
         'losses',
         'data',
     ),
-    ('scene', 'training', 'viewer'),
+    ('scene', 'training', 'viewer', 'prediction'),
     ('cli', '__main__', '__init__'),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}

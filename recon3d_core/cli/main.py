@@ -23,6 +23,7 @@ VERBS = {
     'run': 'Reconstruct a recording or a synthetic scene into files.',
     'play': 'Publish a source as ROS topics with its own timing, or record it as a bag.',
     'view': 'Show a result in a web page.',
+    'predict': 'Predict the shape of the object in photos, with or without poses.',
     'train': 'Train a network by a recipe.',
     'eval': 'Judge networks and baselines on a data set.',
     'pack': 'Pack objects into one file that is drawn without mesh libraries.',
