@@ -108,12 +108,12 @@ def choose(kinds: Sequence[str], count: int) -> list[tuple[str, str]]:
     for left, kind in enumerate(sorted(available, key=lambda kind: available[kind])):
         share = (count - sum(wanted.values())) // (len(available) - left)
         wanted[kind] = min(share, available[kind])
-    return [
-        (kind, name)
-        for kind, splits in names.items()
-        for part in splits
-        for name in _spread(part, round(wanted[kind] * len(part) / max(1, available[kind])))
-    ]
+    chosen = []
+    for kind, splits in names.items():
+        ends = np.cumsum([0, *map(len, splits)]) * (wanted[kind] / max(1, available[kind]))
+        for part, part_count in zip(splits, np.diff(ends.round().astype(int))):
+            chosen += [(kind, name) for name in _spread(part, int(part_count))]
+    return chosen
 
 
 def _split_names(kind: str) -> list[list[str]]:

@@ -184,28 +184,28 @@ class _Tracer:
         active = (far > near).nonzero()[:, 0]
         t, before = near[active], torch.full_like(near[active], BAND_VOXELS)
         t_before = t
-        step = 0
-        while len(active) and step < _MAX_STEPS:
+        for _ in range(_MAX_STEPS // _CHECK_EVERY):
+            if not len(active):
+                break
             o, r, number = origins[active], rays[active], self.indices[item[active]]
-            end = far[active]
+            end, at = far[active], t.clone()
             done = torch.zeros_like(active, dtype=torch.bool)
+            found = done
             for _ in range(_CHECK_EVERY):
                 points = o + r * t[:, None]
                 value = self.distance(points, number)
                 crossed = (value <= 0) & ~done
                 share = before / (before - value).clamp_min(1e-6)
-                at = t_before + (t - t_before) * share.clamp(0, 1)
-                result[active] = torch.where(crossed, at, result[active])
-                hit[active] |= crossed
-                done |= crossed | (t > end)
+                at = torch.where(crossed, t_before + (t - t_before) * share.clamp(0, 1), at)
+                found = found | crossed
+                done = done | crossed | (t > end)
                 before, t_before = value, t
-                ahead = torch.maximum(
-                    value.clamp_min(_MIN_STEP_VOXELS), self._jump(points, number)
-                )
+                ahead = value.clamp_min(_MIN_STEP_VOXELS)
+                ahead = torch.maximum(ahead, self._jump(points, number))
                 t = torch.where(done, t, t + ahead / self.n)
+            result[active], hit[active] = at, found
             keep = (~done).nonzero()[:, 0]
             active, t, before, t_before = active[keep], t[keep], before[keep], t_before[keep]
-            step += _CHECK_EVERY
         return result, hit
 
     def _jump(self, points: Tensor, number: Tensor) -> Tensor:
