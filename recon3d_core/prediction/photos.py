@@ -10,6 +10,7 @@ import dataclasses
 from pathlib import Path
 import struct
 from typing import Any
+import zlib
 
 import cv2
 import numpy as np
@@ -133,9 +134,21 @@ def _header(path: Path, data: bytes) -> tuple[str, int, int]:
 
 
 def _check_whole(path: Path, kind: str, data: bytes) -> None:
-    # OpenCV fills the rest of a cut image with grey.
-    if (b'IEND' if kind == 'png' else b'\xff\xd9') not in data[-65536:]:
-        raise InputError(f'{path} is cut off', f'{len(data)} bytes', _WANTED)
+    """Check that a file has its end, which OpenCV would fill with grey, and a PNG its sums."""
+    if kind == 'jpeg':
+        if b'\xff\xd9' not in data[-65536:]:
+            raise InputError(f'{path} is cut off', f'{len(data)} bytes', _WANTED)
+        return
+    at = 8
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], 'big')
+        chunk, check = data[at + 4 : end - 4], data[end - 4 : end]
+        if end <= len(data) and zlib.crc32(chunk) != int.from_bytes(check, 'big'):
+            raise InputError(f'{path} is damaged', f'a wrong sum at byte {at}', _WANTED)
+        if chunk[:4] == b'IEND':
+            return
+        at = end
+    raise InputError(f'{path} is cut off', f'{len(data)} bytes', _WANTED)
 
 
 def _flags(kind: str, pixels: int) -> int:

@@ -78,7 +78,7 @@ def test_grey_and_sixteen_bits(tmp_path: Path) -> None:
 
 
 def test_palettes(tmp_path: Path) -> None:
-    from PIL import Image
+    Image = pytest.importorskip('PIL.Image')
 
     Image.fromarray(scene()).convert('P', palette=Image.Palette.ADAPTIVE, colors=4).save(
         tmp_path / 'p.png'
