@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+import re
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from quick_networks import quick_weights
 from recon3d_core.cli.main import exit_code
 from recon3d_core.fusion._crops import Crop
 from recon3d_core.prediction.confidence import Confidence, expected_iou, likeliest_agreement
+from recon3d_core.prediction.poses import read_poses
 from recon3d_core.prediction.predict import predict
 from tabletop import tabletop
 import trimesh
@@ -166,3 +168,16 @@ def test_a_network_that_knows_no_chairs_does_not_claim_one(data_dir: Path) -> No
     found = predict(images, weights=str(random_weights('pix2vox_s')))
     assert {view.mask_source for view in found.views} == {'alpha'}
     assert found.confidence.value < 0.5
+
+
+def test_the_poses_of_the_page_are_read(tmp_path: Path, root_dir: Path) -> None:
+    text = (root_dir / 'docs/predict.md').read_text()
+    [block] = re.findall(r'```json\n(.*?)```', text, re.DOTALL)
+    path = tmp_path / 'poses.json'
+    path.write_text(block)
+    poses = read_poses(path, [tmp_path / 'a.jpg'])
+    assert poses.cube is not None
+    towards = poses.T_world_camera[0, :3, :3] @ (0, 0, 1)
+    assert (poses.cube.center_m - poses.T_world_camera[0, :3, 3]) @ towards > 0.5
+    for name in FILES:
+        assert f'`{name}`' in text
