@@ -56,6 +56,8 @@ def command(
 
 
 def _report(summary: dict[str, Any], out: Path) -> None:
+    from recon3d_core.prediction.confidence import in_words
+
     for view in summary['views']:
         for note in view['notes']:
             typer.echo(f'{view["file"]}: {note}', err=True)
@@ -66,6 +68,6 @@ def _report(summary: dict[str, Any], out: Path) -> None:
     change = summary['expected_change']
     more = '' if change is None else f', as many views again would change {100 * change:.0f} %'
     typer.echo(
-        f'{summary["model"]}: {closed} from {summary["views_used"]} views, '
+        f'{summary["model"]}: {closed} from {in_words(summary["views_used"])}, '
         f'confidence {summary["confidence"]:.2f}{more}. Look at {out / "preview.png"} first.'
     )

@@ -56,8 +56,12 @@ class Confidence:
             ),
         ]
         _, why, fix = min(reasons)
-        count = '1 view' if views == 1 else f'{views} views'
-        return f'low confidence {self.value:.2f} from {count}: {why}; {fix}'
+        return f'low confidence {self.value:.2f} from {in_words(views)}: {why}; {fix}'
+
+
+def in_words(views: int) -> str:
+    """Return how many views, for people."""
+    return '1 view' if views == 1 else f'{views} views'
 
 
 def expected_iou(probabilities: NDArray[np.floating], threshold: float) -> float:

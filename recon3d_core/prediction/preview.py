@@ -12,6 +12,7 @@ from recon3d_core.geometry.cameras import Camera
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.geometry.transforms import look_at
 from recon3d_core.meshing.render import render_mesh
+from recon3d_core.prediction.confidence import in_words
 from recon3d_core.prediction.predict import Prediction
 from recon3d_core.prediction.views import ObjectView
 from recon3d_core.types import Mesh
@@ -37,7 +38,7 @@ def preview_png(prediction: Prediction) -> bytes:
     picture = np.concatenate([_padded(part, height) for part in (left, right)], 1)
     bar = np.full((_BAR, picture.shape[1], 3), 255, np.uint8)
     text = (
-        f'{prediction.model}, {len(prediction.views)} views, '
+        f'{prediction.model}, {in_words(len(prediction.views))}, '
         f'confidence {prediction.confidence.value:.2f}'
     )
     cv2.putText(bar, text, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
