@@ -27,18 +27,25 @@ class _Singles:
     """Each face once.
 
     Attributes:
+        index: (F,) which face of the mesh it is.
+        twin: (F,) which face of the mesh is the same in the opposite sense; -1 where none is.
         faces: (F, 3) int32 its corners as they stand in the mesh.
         numbers: (F, 3) its corners as numbers of places.
-        doubled: (F,) whether it is there in both senses.
         part: (F,) which connected part it is of.
         parts: How many there are.
     """
 
+    index: NDArray[np.int64]
+    twin: NDArray[np.int64]
     faces: NDArray[np.int32]
     numbers: NDArray[np.int64]
-    doubled: NDArray[np.bool_]
     part: NDArray[np.int64]
     parts: int
+
+    @property
+    def doubled(self) -> NDArray[np.bool_]:
+        """Whether a face is there in both senses, (F,)."""
+        return self.twin >= 0
 
 
 def solid_faces(mesh: ObjectMesh) -> tuple[ObjectMesh, NDArray[np.bool_]]:
@@ -62,20 +69,52 @@ def solid_faces(mesh: ObjectMesh) -> tuple[ObjectMesh, NDArray[np.bool_]]:
     inverted = ~unclean & (_volumes(mesh.vertices, single) < 0)
     if not (unclean.any() or inverted.any()):
         return mesh, np.zeros(len(mesh.faces), bool)
+    kept, sheet, turned = _decide(mesh, single, unclean)
+    turned |= inverted[single.part]
+    faces = np.where(turned[:, None], single.faces[:, ::-1], single.faces)[kept]
+    return ObjectMesh(mesh.vertices, np.ascontiguousarray(faces, np.int32)), sheet[kept]
+
+
+def without_inner_twins(mesh: ObjectMesh) -> ObjectMesh:
+    """Return a mesh without the inner one of doubled faces, whose colours nobody sees.
+
+    Args:
+        mesh: An object in its cube, with what belongs to its faces.
+
+    Returns:
+        The mesh with all that it has; sheets stay doubled.
+    """
+    single = _singles(mesh)
+    if not single.doubled.any():
+        return mesh
+    _, sheet, turned = _decide(mesh, single, _unclean_parts(single))
+    solid = single.doubled & ~sheet
+    keep = np.ones(len(mesh.faces), bool)
+    keep[np.where(turned, single.index, single.twin)[solid]] = False
+    chosen = {
+        name: values[keep]
+        for name in ('faces', 'uv', 'face_texture', 'face_part')
+        if (values := getattr(mesh, name)) is not None
+    }
+    return dataclasses.replace(mesh, **chosen)
+
+
+def _decide(
+    mesh: ObjectMesh, single: _Singles, unclean: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which faces matter, which are sheets, and which doubled ones face inward, (F,)."""
     asked = unclean[single.part]
     front, back = np.ones(len(asked)), np.zeros(len(asked))
     area = np.zeros(len(asked))
     if asked.any():
         seen = _escaping(mesh.vertices, single.faces, single.faces[asked])
         front[asked], back[asked], area[asked] = seen
-    doubled = single.doubled
-    sheet = doubled & _sheet_parts(single, np.minimum(front, back), area)[single.part]
-    turned = (doubled & ~sheet & (back > front)) | inverted[single.part]
+    sheet_part = _sheet_parts(single, np.minimum(front, back), area)
+    sheet = single.doubled & sheet_part[single.part]
     kept = sheet | (front > 0) | (back > 0)
     if not kept.any():
         kept[:] = True
-    faces = np.where(turned[:, None], single.faces[:, ::-1], single.faces)[kept]
-    return ObjectMesh(mesh.vertices, np.ascontiguousarray(faces, np.int32)), sheet[kept]
+    return kept, sheet, single.doubled & ~sheet & (back > front)
 
 
 def _singles(mesh: ObjectMesh) -> _Singles:
@@ -91,11 +130,14 @@ def _singles(mesh: ObjectMesh) -> _Singles:
     _, first, group = np.unique(key, return_index=True, return_inverse=True)
     a, b, c = numbers.T
     odd = (a > b) ^ (b > c) ^ (a > c)  # corners as an odd permutation of their order
-    senses = np.zeros((len(first), 2), bool)
-    senses[group.reshape(-1), odd.astype(int)] = True
+    group, position = group.reshape(-1), np.flatnonzero(proper)
+    of_sense = np.full((len(first), 2), -1)
+    # Backwards, so that the first of several equal faces is the one that stays.
+    of_sense[group[::-1], odd[::-1].astype(int)] = position[::-1]
+    twin = of_sense[np.arange(len(first)), 1 - odd[first].astype(int)]
     chosen = numbers[first]
     parts, part = _parts(chosen)
-    return _Singles(faces[first], chosen, np.asarray(senses.all(1)), part, parts)
+    return _Singles(position[first], twin, faces[first], chosen, part, parts)
 
 
 def _edge_groups(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

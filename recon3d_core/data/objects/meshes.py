@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from recon3d_core.data.objects.base import LONGEST_EDGE, ObjectModel, ObjectSet, SPLITS, to_cube
 from recon3d_core.data.objects.household import is_household, kind_of
 from recon3d_core.data.objects.mesh_files import load_mesh, SUFFIXES
+from recon3d_core.data.orientation import without_inner_twins
 from recon3d_core.errors import InputError, SourceError
 from recon3d_core.registry import closest
 
@@ -116,7 +117,7 @@ class ManifestObjects(_FileObjects):
             name=name,
             category=kind.category,
             split=_split(name, row['split']),
-            mesh=mesh,
+            mesh=without_inner_twins(mesh),
             edge_m=edge if row['metric'] else kind.size_m / LONGEST_EDGE,
             metric=bool(row['metric']),
             watertight=bool(row['watertight']),
@@ -224,7 +225,7 @@ class FolderObjects(_FileObjects):
             name=name,
             category=self.category(name),
             split=self._split_of(name),
-            mesh=mesh,
+            mesh=without_inner_twins(mesh),
             edge_m=edge * self._unit_m if self._unit_m else 0.25 / LONGEST_EDGE,
             metric=self._unit_m is not None,
             watertight=is_closed(mesh.faces),

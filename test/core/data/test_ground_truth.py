@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from recon3d_core.data.ground_truth import occupancy, surface_samples
 from recon3d_core.data.objects.base import ObjectMesh
+from recon3d_core.data.orientation import without_inner_twins
 from recon3d_core.errors import InputError
 from scipy import ndimage
 from solid_objects import box, in_cube, iou, object_mesh, table
@@ -145,6 +146,23 @@ def test_doubled_faces():
     inside = occupancy(sheets, n)
     assert not inside[8:24, 8:24, 8:].any(), 'an open box of sheets is hollow'
     assert inside[8:24, 8:24, 2:4].any(2).all(), 'its bottom is closed'
+
+
+def test_inner_twins_go_with_what_is_theirs():
+    solid = box((0.8, 0.8, 0.8))
+    count = len(solid.faces)
+    # The inner faces come first: which is the outer one is not a matter of order.
+    mesh = ObjectMesh(
+        solid.vertices.astype(np.float32),
+        np.concatenate([solid.faces[:, ::-1], solid.faces]).astype(np.int32),
+        face_part=np.repeat([0, 1], count).astype(np.int32),
+        part_names=('inner', 'outer'),
+    )
+    kept = without_inner_twins(mesh)
+    assert np.array_equal(kept.faces, solid.faces)
+    assert (kept.face_part == 1).all()
+    plain = object_mesh(solid)
+    assert without_inner_twins(plain) is plain
 
 
 def test_loose_inner_wall_does_not_count():
