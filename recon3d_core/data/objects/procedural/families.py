@@ -6,11 +6,17 @@ from collections.abc import Callable
 
 import numpy as np
 from recon3d_core.data.objects.procedural import (
+    airplanes,
+    boats,
+    cars,
     casework,
+    devices,
     household,
+    lamps,
+    rifles,
     seats,
     tables,
-    vehicles,
+    tools,
     vessels,
 )
 from recon3d_core.data.objects.procedural.assembly import Part
@@ -18,19 +24,19 @@ from recon3d_core.data.objects.procedural.assembly import Part
 Maker = Callable[[np.random.Generator], list[Part]]
 
 _SHAPENET: dict[str, Maker] = {
-    'airplane': vehicles.airplane,
+    'airplane': airplanes.airplane,
     'bench': casework.bench,
     'cabinet': casework.cabinet,
-    'car': vehicles.car,
+    'car': cars.car,
     'chair': seats.chair,
-    'display': casework.display,
-    'lamp': casework.lamp,
-    'loudspeaker': casework.loudspeaker,
-    'rifle': vehicles.rifle,
+    'display': devices.display,
+    'lamp': lamps.lamp,
+    'loudspeaker': devices.loudspeaker,
+    'rifle': rifles.rifle,
     'sofa': casework.sofa,
     'table': tables.table,
-    'telephone': casework.telephone,
-    'watercraft': vehicles.watercraft,
+    'telephone': devices.telephone,
+    'watercraft': boats.watercraft,
 }
 _HOUSEHOLD: dict[str, Maker] = {
     'basket': household.basket,
@@ -45,10 +51,10 @@ _HOUSEHOLD: dict[str, Maker] = {
     'mug': vessels.mug,
     'pan': household.pan,
     'plate': household.plate,
-    'spoon': household.spoon,
+    'spoon': tools.spoon,
     'spray_bottle': household.spray_bottle,
     'teapot': household.teapot,
-    'tool': household.tool,
+    'tool': tools.tool,
     'vase': household.vase,
 }
 SHAPENET13 = tuple(_SHAPENET)

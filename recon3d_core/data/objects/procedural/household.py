@@ -1,4 +1,4 @@
-"""Things of kitchen, desk and workshop; front to +x."""
+"""Things of kitchen and desk; front to +x."""
 
 from __future__ import annotations
 
@@ -217,81 +217,6 @@ def plate(rng: Rng) -> list[Part]:
     count = int(rng.integers(2, 6)) if chance(rng, 0.25) else 1
     meshes = [shapes.moved(dish, (0, 0, k * 1.3 * wall)) for k in range(count)]
     return [Part('plate', ceramic(rng), meshes)]
-
-
-def tool(rng: Rng) -> list[Part]:
-    """Return a hammer, a screwdriver, a wrench, a brush or a spatula, lying on its side."""
-    kind = pick(rng, ('hammer', 'screwdriver', 'wrench', 'brush', 'spatula', 'drill'))
-    length = rng.uniform(0.18, 0.34)
-    half = length * rng.uniform(0.035, 0.06)
-    grip = pick(rng, (paints.wood(rng), paints.plastic(rng)))
-    metal = paints.metal(rng)
-    z = half * 1.5
-    if kind == 'drill':
-        body = shapes.stack((-0.35 * length, 0.2 * length, 0.3 * length),
-                            [(0.16 * length,) * 2, (0.16 * length,) * 2, (0.08 * length,) * 2],
-                            0.62 * length)  # fmt: skip
-        stock = shapes.beam((-0.2 * length, 0, 0.6 * length), (-0.28 * length, 0, 0.02 * length),
-                            0.16 * length, 0.2 * length)  # fmt: skip
-        foot = shapes.block((-0.45 * length, -0.14 * length, 0), (-0.05 * length, 0.14 * length,
-                                                                   0.14 * length))  # fmt: skip
-        bit = shapes.rod((0.3 * length, 0, 0.62 * length), (0.55 * length, 0, 0.62 * length),
-                         0.025 * length)  # fmt: skip
-        build = rng.uniform((0.8, 0.7, 0.75), (1.2, 1.3, 1.25))
-        named = (
-            ('body', paints.plastic(rng), body), ('grip', grip, stock),
-            ('battery', paints.plain(paints.DARK), foot), ('bit', metal, bit),
-        )  # fmt: skip
-        return [Part(name, paint, [shapes.scaled(mesh, build)]) for name, paint, mesh in named]
-    thick = [0.8, 1.1, 1.0, 1.0, 0.85]
-    x = np.linspace(-0.5, 0.1 if kind == 'screwdriver' else 0.35, 5) * length
-    shaft = shapes.stack(x, np.outer(thick, (half, 0.8 * half)), z, shapes.outline(10, 3))
-    end = float(x[-1])
-    parts = [Part('handle', grip, [shaft])]
-    if kind == 'hammer':
-        head = shapes.block((end, -0.2 * length, z - 1.4 * half), (end + 0.14 * length,
-                            0.16 * length, z + 1.4 * half))  # fmt: skip
-        claw = shapes.profile((end, end + 0.12 * length), (z - half,) * 2, (z + half,) * 2,
-                              0.26 * length)  # fmt: skip
-        head = head if chance(rng, 0.5) else claw
-        parts.append(Part('head', metal, [head]))
-    elif kind == 'screwdriver':
-        blade = shapes.rod((end - 0.02, 0, z), (0.5 * length, 0, z), 0.35 * half)
-        parts.append(Part('blade', metal, [blade]))
-    elif kind == 'wrench':
-        spread, reach = rng.uniform(1.6, 2.8), rng.uniform(0.45, 0.55) * length
-        jaw = shapes.beam((end, 0.5 * half, z), (reach, spread * half, z), 1.3 * half, 1.6 * half)
-        parts = [Part('handle', metal, [shaft]), Part('jaw', metal, shapes.both(jaw))]
-    elif kind == 'brush':
-        head = shapes.block(
-            (end, -2.2 * half, z - 0.6 * half), (0.5 * length, 2.2 * half, z + 0.6 * half)
-        )
-        hair = shapes.block((end + 0.01, -2 * half, z - 2.4 * half), (0.5 * length, 2 * half, z))
-        parts += [Part('head', grip, [head]), Part('hair', paints.plain((90, 70, 50)), [hair])]
-    else:
-        flat = shapes.profile((end - 0.01, end + 0.03, 0.62 * length),
-                              (z - 0.3 * half, z - 0.5 * half, z - 0.7 * half),
-                              (z + 0.3 * half, z + 0.2 * half, z), (half, 2.5 * half, 3 * half))  # fmt: skip
-        parts.append(Part('blade', metal, [flat]))
-    return parts
-
-
-def spoon(rng: Rng) -> list[Part]:
-    """Return a spoon, a ladle or a scoop."""
-    length = rng.uniform(0.15, 0.32)
-    radius = length * rng.uniform(0.11, 0.17)
-    deep = radius * rng.uniform(0.5, 1.1)
-    angle = np.linspace(0.15, np.pi / 2, 8)
-    outer = np.stack([radius * np.sin(angle), deep * (1 - np.cos(angle))], 1)
-    bowl = shapes.lathe(shapes.shell(outer, 0.12 * radius, 0.12 * radius))
-    bowl = shapes.scaled(bowl, (rng.uniform(1.0, 1.5), 1, 1))
-    lift = rng.uniform(0.0, 0.5) * length
-    path = shapes.bezier([(-0.9 * radius, 0, 0.9 * deep), (-0.4 * length, 0, deep + 0.2 * lift),
-                          (-0.8 * length, 0, deep + lift)], 9)  # fmt: skip
-    thick = length * 0.016
-    stick = shapes.sweep(path, (thick, thick * rng.uniform(1.0, 2.2)))
-    paint = pick(rng, (paints.metal(rng), paints.wood(rng), paints.plastic(rng)))
-    return [Part('bowl', paint, [bowl]), Part('handle', paint, [stick])]
 
 
 def fruit(rng: Rng) -> list[Part]:
