@@ -19,6 +19,7 @@ SOURCES = (
     'objects/**/*.py',
     'synth/solids.py',
     'ground_truth.py',
+    'orientation.py',
     'rendering/base.py',
     'rendering/raycast.py',
     'view_sampling.py',
