@@ -10,7 +10,6 @@ import dataclasses
 import functools
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.errors import InputError
@@ -223,6 +222,8 @@ def pixel_rays(camera: Camera) -> NDArray[np.float32]:
 
 @functools.lru_cache(maxsize=16)
 def _rectification_maps(camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    import cv2  # networks train where there is no OpenCV
+
     maps = cv2.initUndistortRectifyMap(
         camera.K,
         np.array(camera.distortion),
@@ -244,5 +245,7 @@ def rectify(camera: Camera, image: NDArray[Any], *, is_depth: bool) -> NDArray[A
     """
     if not camera.distorted:
         return image
+    import cv2
+
     mode = cv2.INTER_NEAREST if is_depth else cv2.INTER_LINEAR
     return cv2.remap(image, *_rectification_maps(camera), mode)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 from recon3d_core.errors import InputError
-from scipy import optimize
 import torch
 from torch import Tensor
 
@@ -37,6 +36,8 @@ def exact_assignment(cost: Tensor) -> Tensor:
     Args:
         cost: (B, N, N) finite.
     """
+    from scipy import optimize  # an image with torch alone can train
+
     solved = [optimize.linear_sum_assignment(one)[1] for one in cost.double().cpu().numpy()]
     return torch.stack([torch.from_numpy(index) for index in solved]).to(cost.device)
 

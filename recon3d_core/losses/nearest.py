@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from recon3d_core.losses._inputs import check_choice
-from scipy import spatial
 import torch
 from torch import Tensor
 
@@ -48,6 +47,8 @@ def _by_blocks(query: Tensor, points: Tensor) -> Tensor:
 
 
 def _by_tree(query: Tensor, points: Tensor) -> Tensor:
+    from scipy import spatial  # an image with torch alone can train
+
     found = []
     for one, cloud in zip(query, points):
         tree = spatial.cKDTree(cloud.cpu().numpy())

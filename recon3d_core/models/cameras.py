@@ -53,8 +53,10 @@ class ViewCameras:
             along the optical axis in edges of the cube. Coordinates of points that are not in
             front of the camera mean nothing.
         """
-        R, t = self.T_camera_cube[..., :3, :3], self.T_camera_cube[..., :3, 3]
-        camera = points @ R.transpose(-1, -2) + t[..., None, :]
-        image = camera @ self.K.transpose(-1, -2)
+        # Autocast and TF32 leave float64 alone; in their precision points are a pixel off.
+        T, K = self.T_camera_cube.double(), self.K.double()
+        camera = points.double() @ T[..., :3, :3].transpose(-1, -2) + T[..., None, :3, 3]
+        image = camera @ K.transpose(-1, -2)
         depth = camera[..., 2]
-        return image[..., :2] / depth[..., None].clamp_min(1e-6), depth
+        places = image[..., :2] / depth[..., None].clamp_min(1e-6)
+        return places.to(self.K.dtype), depth.to(self.K.dtype)

@@ -90,9 +90,16 @@ def read_card(name: str, weights: str | Path) -> WeightsCard:
         card = WeightsCard(**json.loads(text)) if text else WeightsCard(name)
     except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
         raise InputError(f'{path} cannot be read', str(error), 'a safetensors file') from error
+    if not isinstance(card.config, dict) or not _is_share(card.threshold):
+        got = f'config {card.config!r}, threshold {card.threshold!r}'[:160]
+        raise InputError(f'{path} has a broken card', got, 'options, and a threshold in (0, 1)')
     if card.model != name:
         raise InputError(f'{path} holds other weights', f'of {card.model}', f'of {name}')
     return card
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 < value < 1
 
 
 def save_weights(

@@ -49,11 +49,13 @@ def sight_geometry(cameras: ViewCameras, size: int) -> Tensor:
         camera's frame, the same for all pixels.
     """
     B, V = cameras.K.shape[:2]
-    R, t = cameras.T_camera_cube[..., :3, :3], cameras.T_camera_cube[..., :3, 3]
+    T = cameras.T_camera_cube.double()  # which neither autocast nor TF32 makes coarser
+    R, t = T[..., :3, :3], T[..., :3, 3]
     axis = (torch.arange(size, device=R.device, dtype=R.dtype) + 0.5) / size
     v, u = torch.meshgrid(axis, axis, indexing='ij')
     pixels = torch.stack([u, v, torch.ones_like(u)], -1).reshape(-1, 3)
-    rays = pixels @ torch.linalg.inv(cameras.K).transpose(-1, -2)  # z = 1: length is depth
+    inverse = torch.linalg.inv(cameras.K.double())
+    rays = pixels @ inverse.transpose(-1, -2)  # z = 1: length is depth
     direction = rays @ R  # in the cube's axes
     origin = -(t[..., None, :] @ R)
     safe = torch.where(direction.abs() < 1e-6, torch.full_like(direction, 1e-6), direction)
@@ -64,7 +66,8 @@ def sight_geometry(cameras: ViewCameras, size: int) -> Tensor:
     center = t[..., 2:]
     limits = torch.stack([enter - center, leave - center], 2) * hit[:, :, None]
     up = R[..., 2][..., None].expand(B, V, 3, size * size)
-    return torch.cat([limits, up], 2).reshape(B, V, GEOMETRY_CHANNELS, size, size)
+    geometry = torch.cat([limits, up], 2).reshape(B, V, GEOMETRY_CHANNELS, size, size)
+    return geometry.to(cameras.K.dtype)
 
 
 class SightEncoder(nn.Module):

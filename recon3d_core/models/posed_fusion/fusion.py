@@ -60,7 +60,9 @@ def resample(
     relative = (depth - cameras.T_camera_cube[..., 2, 3, None]) / HALF_DEPTH
     place = torch.cat([2 * image - 1, relative[..., None]], -1).reshape(B * V, N, N, N, 3)
     sample = nn.functional.grid_sample
-    features = sample(volumes.flatten(0, 1), place.to(volumes.dtype), align_corners=False)
+    # In half precision the places would be off by parts of a cell.
+    wide = volumes.flatten(0, 1).to(torch.promote_types(volumes.dtype, place.dtype))
+    features = sample(wide, place.to(wide.dtype), align_corners=False).to(volumes.dtype)
     flat = place[..., :2].reshape(B * V, N, N * N, 2).to(masks.dtype)
     seen = sample(masks.flatten(0, 1), flat, align_corners=False).reshape(B * V, 1, N, N, N)
     inside = (place[..., :2].abs() <= 1).all(-1)[:, None]

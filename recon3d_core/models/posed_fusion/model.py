@@ -126,6 +126,7 @@ class PosedFusion(VolumeNetwork):
         state.views += 1
         return state
 
+    @torch.no_grad()
     def observe(
         self, state: FusionState, view: Tensor, camera: ViewCameras | None = None
     ) -> FusionState:
@@ -145,6 +146,7 @@ class PosedFusion(VolumeNetwork):
         refined = self.refiner(torch.cat([fused, evidence], 1))[:, 0]
         return merged + refined, merged
 
+    @torch.no_grad()
     def probabilities(self, state: FusionState) -> Tensor:
         """Return (B, N, N, N)."""
         if state.views == 0:
