@@ -50,7 +50,7 @@ class Recon3DNode(LifecycleNode):
         parameters: The options in force.
         pipeline: The reconstruction, between configure and clean-up.
         worker: The thread that runs it, while active.
-        failed: Why the automatic start failed for good, or None.
+        failed: Why the last transition failed for good, or None; ends an automatic start.
         waiting: Why the node could not be configured, where a change of `pose_source.plugin` can
             mend it; with `autostart` it starts then. None otherwise.
     """
@@ -386,8 +386,10 @@ def _spin(stop: threading.Event) -> int:
         sys.stderr.write(f'error: {error}\n')
         return error.exit_code
     try:
-        spinning.spin(node, lambda: stop.is_set() or node.failed is not None)
-        return 1 if node.failed else 0
+        # One that is managed stays up, to be configured again.
+        given_up = lambda: node.settings().autostart and node.failed is not None  # noqa: E731
+        spinning.spin(node, lambda: stop.is_set() or given_up())
+        return int(given_up())
     finally:
         node.destroy_node()
         # Fast DDS needs a moment to hand out the last acknowledgements.

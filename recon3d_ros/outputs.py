@@ -141,7 +141,7 @@ class Outputs:
                 for name, feed in self._feeds.items():
                     self._guarded(name, feed.sink.reset)
             for name, feed in self._feeds.items():
-                self._serve(name, feed)
+                self._guarded(name, self._serve, name, feed)
 
     def _serve(self, name: str, feed: _Feed) -> None:
         subscribers = feed.sink.subscribers()

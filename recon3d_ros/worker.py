@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+import contextlib
 import dataclasses
 import queue
 import threading
@@ -150,8 +151,10 @@ class Worker:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
-        while not self._commands.empty():
-            self._commands.get()[1].cancel()
+        # Both threads may take from the queue here.
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._commands.get_nowait()[1].cancel()
         return not self._thread.is_alive()
 
     def close_pipeline_later(self) -> None:
@@ -168,8 +171,14 @@ class Worker:
         self._wake.set()
 
     def call(self, command: Callable[[], Any]) -> Future[Any]:
-        """Have a command run between two frames; the future gives its result or exception."""
+        """Have a command run between two frames; the future gives its result or exception.
+
+        It is cancelled where the worker was stopped.
+        """
         future: Future[Any] = Future()
+        if self._stopping:  # nobody would answer
+            future.cancel()
+            return future
         self._commands.put((command, future))
         self._wake.set()
         return future
@@ -246,7 +255,10 @@ class Worker:
     def _run_commands(self) -> None:
         # Those that wait now: one that asks for the next must let a frame pass in between.
         for _ in range(self._commands.qsize()):
-            command, future = self._commands.get()
+            try:
+                command, future = self._commands.get_nowait()
+            except queue.Empty:
+                return
             if not future.set_running_or_notify_cancel():
                 continue
             try:

@@ -77,7 +77,7 @@ class Crop:
 
 
 def crop_of(view: View, size: int) -> Crop | None:
-    """Return the crop of a view, or None where its mask is empty.
+    """Return the crop of a view, or None where its mask is empty, or too thin for the size.
 
     Where the image's border cuts the object off, the crop ends there too: what lies beyond was
     not seen to be empty.
@@ -100,10 +100,12 @@ def crop_of(view: View, size: int) -> Crop | None:
     cut = (box[0] <= 0, box[1] <= 0, box[2] >= width, box[3] >= height)
     x0, y0 = _inside(x0, side, width, cut[0], cut[2]), _inside(y0, side, height, cut[1], cut[3])
     image = cut_square(view.frame.rgb, x0, y0, side, WHITE)
-    mask = cut_square(view.mask.astype(np.uint8) * 255, x0, y0, side)
+    mask = resize_square(cut_square(view.mask.astype(np.uint8) * 255, x0, y0, side), size)
+    if not (mask >= SOLID).any():
+        return None
     return Crop(
         resize_square(image, size),
-        resize_square(mask, size),
+        mask,
         normalized_K(view.frame.camera.K, x0, y0, side),
         T_world_camera,
         not any(cut),

@@ -194,7 +194,11 @@ class TsdfMapper(Mapper):
                 arrays = {name: file[name] for name in ('blocks', *ATTRIBUTES)}
                 size_m, (frames, colored) = float(file['voxel_size_m']), file['frames'].tolist()
             got = (size_m, arrays['tsdf'].shape[1:4])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            count = len(arrays['blocks'])
+            shapes = {name: (count, *got[1], n) for name, n in ATTRIBUTES.items()}
+            if any(arrays[name].shape != shape for name, shape in shapes.items()):
+                raise ValueError('its arrays do not fit each other')
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(
                 f'{path} is not a saved map', error, 'a file that save wrote'
             ) from error

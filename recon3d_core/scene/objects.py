@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from recon3d_core.errors import InputError
 from recon3d_core.fusion.progress import ShapeProgress
 from recon3d_core.fusion.visual_hull import initial_grid_from_views
 from recon3d_core.geometry.grids import grid_around, VoxelGrid
@@ -158,7 +159,10 @@ class ObjectState:
             wide = spread_rad(self.waiting) > _WIDE_RAD
             if len(self.waiting) < (max(options.min_views, 3) if wide else _WAITING):
                 return None
-            return initial_grid_from_views(self.waiting, options.resolution, self.support, up)
+            try:
+                return initial_grid_from_views(self.waiting, options.resolution, self.support, up)
+            except InputError:
+                return None  # the camera stands still, or a mask is of another thing: wait on
         axes = frame_from_normal(self.support.normal_world if self.support else up)
         points = self.points_world_m
         low, high = np.percentile(points, [1, 99], axis=0)

@@ -146,7 +146,11 @@ class ObjectWork:
                 track_id, view = self._jobs.popleft()
                 state = self._book.states.get(track_id)
                 if state is not None:
-                    fused = state.observe(view, options.objects, options.alignment, up)
+                    try:
+                        fused = state.observe(view, options.objects, options.alignment, up)
+                    except Recon3DError as error:
+                        logger.warning('object %d: a view is left out: %s', track_id, error)
+                        fused = []
                     for kept in fused:
                         state.kept.offer(kept, _center(state, kept), options.self_check.views)
                 if deadline is not None and time.perf_counter() > deadline:
@@ -165,13 +169,14 @@ class ObjectWork:
         """
         changed = []
         for state in self._due(stamp_ns, rate_hz):
+            # Before: one that fails in an unforeseen way must not keep the others from their turn.
+            state.meshed_stamp_ns, state.dirty = stamp_ns, False
             with self._timings.stage('mesh'):
                 try:
                     estimate = state.make_estimate(self._mesher, self._config.self_check, up)
                 except (Recon3DError, ValueError) as error:
                     logger.warning('object %d keeps its last mesh: %s', state.id, error)
                     estimate = None
-            state.meshed_stamp_ns, state.dirty = stamp_ns, False
             if estimate is not None:
                 state.estimate = estimate
                 changed.append(estimate)

@@ -86,6 +86,7 @@ class _Track:
     misses: int = 0
     misses_in_row: int = 0
     confirmed: bool = False
+    camera: str = ''
 
     @property
     def is_placed(self) -> bool:
@@ -179,7 +180,9 @@ class ConesTracker(Tracker):
     def _note_misses(self, frame: Frame, items: tuple[Detection, ...], found: set[int]) -> None:
         for track in self._tracks.values():
             # Of a few looks nobody can tell whether a thing is hidden: it may be born again.
-            gone = not track.confirmed or _is_in_view(frame, track, items)
+            # Other cameras may look elsewhere.
+            same = track.camera == frame.camera_name
+            gone = _is_in_view(frame, track, items) if track.confirmed else same
             if track.id not in found and gone:
                 track.misses += 1
                 track.misses_in_row += 1
@@ -248,6 +251,7 @@ def _take(frame: Frame, track: _Track, detection: Detection, seen: _Seen) -> Non
     """Take a matched detection into a track."""
     track.hits += 1
     track.misses_in_row = 0
+    track.camera = frame.camera_name
     track.labels[detection.label] += 1
     weight = 1.0 / min(track.hits, 10)
     track.score += weight * (detection.score - track.score)

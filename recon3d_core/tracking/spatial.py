@@ -102,7 +102,7 @@ class SpatialTracker(Tracker):
         if forward.get(track.id, 1.0) < 0.5:
             return True
         points = detection.points_world_m
-        if points is None or not track.extents_m:
+        if points is None or not len(points) or not track.extents_m:
             return False
         return extent_m(points) > 1.35 * float(np.median(track.extents_m))
 

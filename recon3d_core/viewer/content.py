@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 import dataclasses
 import json
 from pathlib import Path
+import re
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,14 @@ SUMMARY = 'summary.json'
 SCENE = 'scene.ply'
 _AROUND_M = 0.01
 _BENEATH_M = 0.03
+
+
+def as_markdown(text: str) -> str:
+    """Return Markdown, one line, that shows a text as it is.
+
+    The page's Markdown may hold programs (MDX), and labels and names come from others.
+    """
+    return re.sub(r'([\\`*_{}\[\]<>()|~#&!])', r'\\\1', ' '.join(text.split()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +89,7 @@ class ShownObject:
             'fits its views': f'{self.silhouette_iou:.2f} (silhouette IoU)',
         }
         lines = [f'| {name} | {value} |' for name, value in rows.items()]
-        return '\n'.join([f'| **{self.title}** | |', '|---|---|', *lines])
+        return '\n'.join([f'| **{as_markdown(self.title)}** | |', '|---|---|', *lines])
 
 
 @dataclasses.dataclass(frozen=True)

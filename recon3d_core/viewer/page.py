@@ -16,7 +16,7 @@ from recon3d_core.errors import RunError
 from recon3d_core.geometry.transforms import quaternion_from_rotation
 from recon3d_core.types import Frame, Mesh
 from recon3d_core.viewer.colors import MODES, object_rgb, PHOTO, solid
-from recon3d_core.viewer.content import Content, ShownObject, without_objects
+from recon3d_core.viewer.content import as_markdown, Content, ShownObject, without_objects
 import rich
 
 # Edges of a box by the signs of the corners that they join.
@@ -109,7 +109,7 @@ class Page:
                     self._show_object(item)
             if content.scene_mesh is not None:
                 self._show_scene(without_objects(content.scene_mesh, self._objects.values()))
-            self._status.content = content.status or _NOTHING
+            self._status.content = as_markdown(content.status) or _NOTHING
             self._list_objects()
         if first and self._up is not None:
             for client in self.server.get_clients().values():

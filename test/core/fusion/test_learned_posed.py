@@ -251,3 +251,10 @@ def test_it_is_of_no_use_after_close(views, grid):
     closed.close()
     with pytest.raises(PluginError, match='closed'):
         closed.observe(state, views[0])
+
+
+def test_a_mask_too_thin_for_the_crop_says_nothing(views):
+    view = views[0]
+    thin = np.zeros_like(view.mask)
+    thin[: 2 * thin.shape[0] // 3, thin.shape[1] // 2] = True
+    assert crop_of(dataclasses.replace(view, mask=thin), 32) is None

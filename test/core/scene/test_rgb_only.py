@@ -65,3 +65,52 @@ def test_without_colour_outlines_have_to_do(frames):
 def test_missing_weights_are_told_before_the_first_frame():
     with pytest.raises(InputError, match='no file'):
         pipeline(reconstructor={'weights': 'missing.safetensors'})
+
+
+def test_a_camera_that_stands_still_holds_nothing_up(frames):
+    made = Pipeline.from_config('rgb_hull', {'objects': {'min_views': 2}})
+    still = [dataclasses.replace(frames[0], stamp_ns=k * 10**9) for k in range(1, 11)]
+    moving = [dataclasses.replace(f, stamp_ns=(20 + k) * 10**9) for k, f in enumerate(frames)]
+    for frame in still:
+        made.update(frame)
+    assert not made.scene().objects
+    for frame in moving:
+        made.update(frame)
+    made.flush()
+    assert len(made.scene().objects) == 1
+    assert not made.dropped
+
+
+class _Failing(VisualHullReconstructor):
+    broken = 0
+
+    def observe(self, state, view):
+        if _Failing.broken == 1:
+            raise InputError('a view')
+        return super().observe(state, view)
+
+    def shape(self, state):
+        if _Failing.broken == 2:
+            raise RuntimeError('no memory')
+        return super().shape(state)
+
+
+@pytest.mark.parametrize('broken', [1, 2])
+def test_an_object_that_fails_keeps_no_frame_from_its_turn(frames, broken, monkeypatch):
+    made = Pipeline.from_config('rgb_hull', {'objects': {'min_views': 2}})
+    made.reconstructors[0] = _Failing()
+    monkeypatch.setattr(_Failing, 'broken', broken)
+    failed = 0
+    for frame in frames:
+        try:
+            made.update(frame)
+        except RuntimeError:
+            failed += 1
+    assert not made.scene().objects
+    assert bool(failed) == (broken == 2)
+    assert broken == 1 or not made.unfinished, 'it would be tried for ever'
+    monkeypatch.setattr(_Failing, 'broken', 0)
+    for k, frame in enumerate(frames):
+        made.update(dataclasses.replace(frame, stamp_ns=frame.stamp_ns + (k + 10) * 10**9))
+    made.flush()
+    assert len(made.scene().objects) == 1

@@ -132,3 +132,15 @@ def test_identities_of_the_detector_are_believed_or_not(believed):
         )
         tracker.associate(frame, Detections(items))
     assert len(tracker._tracks) == (8 if believed else 4)
+
+
+def test_cameras_that_look_elsewhere_are_no_misses():
+    tracker = ConesTracker()
+    for turn in np.arange(4) * 0.2:
+        for name in ('a', 'b', 'c', 'd', 'e'):
+            frame = dataclasses.replace(frame_at(turn), camera_name=name)
+            items = (disc(frame, BALLS[0]),) if name == 'a' else ()
+            update = tracker.associate(frame, Detections(items))
+            if name == 'a':
+                confirmed = update.confirmed
+    assert len(confirmed) == 1

@@ -298,3 +298,13 @@ def test_a_place_is_where_its_rays_meet(turns: list[float], center: tuple[float,
         expected = CAMERA.project(apply(invert(side.pose), target))
         found = place.pixel(side)
         assert found is None or np.abs(np.array(found) - expected).max() <= 8
+
+
+def test_a_known_thing_without_any_depth_is_matched() -> None:
+    tracker = SpatialTracker()
+    for step in range(5):
+        item = _detection(_blob(0.0), instance=3)
+        tracker.associate(_frame(step, _blob(0.0)), Detections((item,)))
+    item = dataclasses.replace(item, points_world_m=np.zeros((0, 3), np.float32))
+    update = tracker.associate(_frame(5, _blob(0.0)), Detections((item,)))
+    assert [track_id for track_id, _ in update.matches] == update.confirmed

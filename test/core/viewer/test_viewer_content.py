@@ -144,3 +144,10 @@ def test_the_scenes_surface_gives_way_to_objects(tmp_path):
         inside = (np.abs(middle[:, :2]) < 0.09).all(1)
         assert inside.any() == kept
         assert (np.abs(middle[:, :2]) > 0.2).any()
+
+
+def test_labels_are_shown_as_they_are_and_never_run(tmp_path):
+    label = 'a {alert(1)} <b>|`x`\n\nimport z'
+    (item,) = read_result(write_result(tmp_path / 'run', entry(1, label=label))).objects.values()
+    title = item.describe().splitlines()[0]
+    assert title == r'| **1 a \{alert\(1\)\} \<b\>\|\`x\` import z** | |'
