@@ -20,10 +20,10 @@ def airplane(rng: Rng) -> list[Part]:
     }[kind]  # fmt: skip
     paint = pick(rng, (paints.plain(paints.WHITE), paints.car_paint(rng), paints.metal(rng)))
     parts = [Part('fuselage', paint, [_fuselage(rng, kind, length, radius)])]
-    wings = _wings(rng, kind, length, radius)
+    wings, plane = _wings(rng, kind, length, radius)
     second = paint if chance(rng, 0.6) else paints.car_paint(rng)
     parts += [Part('wing', second, wings), Part('tail', second, _tail(rng, kind, length, radius))]
-    engines = _engines(rng, kind, length, radius)
+    engines = _engines(rng, kind, length, radius, plane)
     if engines:
         parts.append(Part('engine', paints.metal(rng), engines))
     if kind in ('light', 'fighter', 'glider', 'biplane'):
@@ -75,7 +75,10 @@ def _panel(
     return shapes.loft(rings)
 
 
-def _wings(rng: Rng, kind: str, length: float, radius: float) -> list[Mesh]:
+def _wings(
+    rng: Rng, kind: str, length: float, radius: float
+) -> tuple[list[Mesh], tuple[float, float]]:
+    """Return the wings, and the height and slope of the lowest."""
     span = length * {
         'jet': rng.uniform(0.4, 0.52), 'fighter': rng.uniform(0.26, 0.38),
         'light': rng.uniform(0.5, 0.68), 'glider': rng.uniform(0.85, 1.1), 'biplane': 0.55,
@@ -115,7 +118,7 @@ def _wings(rng: Rng, kind: str, length: float, radius: float) -> list[Mesh]:
                     0.01 * length,
                 )
             )  # fmt: skip
-    return shapes.both(*made)
+    return shapes.both(*made), (levels[0], rise / span)
 
 
 def _tail(rng: Rng, kind: str, length: float, radius: float) -> list[Mesh]:
@@ -147,7 +150,11 @@ def _tail(rng: Rng, kind: str, length: float, radius: float) -> list[Mesh]:
     return [*fins, *shapes.both(plane)]
 
 
-def _engines(rng: Rng, kind: str, length: float, radius: float) -> list[Mesh]:
+def _engines(
+    rng: Rng, kind: str, length: float, radius: float, plane: tuple[float, float]
+) -> list[Mesh]:
+    """Return jet engines below the wings or at the tail, or a propeller."""
+    level, slope = plane
     if kind == 'jet':
         size = radius * rng.uniform(0.4, 0.6)
         pod = shapes.stack(
@@ -155,12 +162,14 @@ def _engines(rng: Rng, kind: str, length: float, radius: float) -> list[Mesh]:
             np.array([[0.6, 0.6], [1, 1], [1, 1], [0.85, 0.85]]) * size,
         )
         if chance(rng, 0.2):  # at the tail
-            return shapes.both(shapes.moved(pod, (-0.28 * length, radius + size, 0.3 * radius)))
+            return shapes.both(
+                shapes.moved(pod, (-0.28 * length, 0.8 * radius + 0.6 * size, 0.3 * radius))
+            )
         places = [rng.uniform(0.13, 0.17)] + ([0.29] if chance(rng, 0.3) else [])
         return shapes.both(
             *(
                 shapes.moved(pod, ((0.08 - 0.5 * y) * length + 0.05 * length, y * length,
-                                   -0.5 * radius - 0.9 * size))
+                                   level + slope * y * length - 0.9 * size))
                 for y in places
             )
         )  # fmt: skip

@@ -22,10 +22,11 @@ def car(rng: Rng) -> list[Part]:
     radius = length * rng.uniform(0.068, 0.085) * (1.15 if kind in ('suv', 'pickup') else 1.0)
     clear = radius * rng.uniform(0.55, 0.9)
     belt = clear + length * rng.uniform(0.1, 0.14) + (0.25 if kind in ('suv', 'truck') else 0)
+    radius = min(radius, 0.47 * belt)  # a wheel ends below the windows
     roof = belt + length * {'van': 0.2, 'truck': 0.16, 'coupe': 0.075, 'suv': 0.12}.get(kind, 0.1)
     roof *= rng.uniform(0.95, 1.06)
     paint, half = paints.car_paint(rng), width / 2
-    parts = [Part('body', paint, [_lower_body(rng, length, half, clear, belt)])]
+    parts = [Part('body', paint, [_lower_body(rng, length, half, (clear, belt), radius)])]
     cabin, glass = _cabin(rng, kind, length, half, belt, roof)
     parts += [Part('roof', paint, cabin), Part('window', paints.plain((34, 40, 48)), glass)]
     if kind == 'truck':
@@ -54,9 +55,13 @@ def car(rng: Rng) -> list[Part]:
     return parts
 
 
-def _lower_body(rng: Rng, length: float, half: float, clear: float, belt: float) -> Mesh:
+def _lower_body(
+    rng: Rng, length: float, half: float, levels: tuple[float, float], radius: float
+) -> Mesh:
     """Return what is below the windows: ribs from the rear bumper to the front one."""
-    hood = rng.uniform(0.72, 0.95)
+    clear, belt = levels
+    # The hood covers the wheels below it.
+    hood = max(rng.uniform(0.72, 0.95), min((2.04 * radius - clear) / (belt - clear), 1.0))
     places = np.array([-0.5, -0.47, -0.36, 0.0, 0.2, 0.36, 0.47, 0.5]) * length
     tops = clear + (belt - clear) * np.array([0.72, 0.92, 1, 1, 1, hood, 0.85 * hood, 0.6 * hood])
     lows = clear + (belt - clear) * np.array([0.3, 0.12, 0, 0, 0, 0, 0.1, 0.25])

@@ -74,12 +74,15 @@ def _fill(
             fronts.append(
                 shapes.block((x - thick, left + gap, bottom + gap), (x, right - gap, top - gap))
             )
-            middle = (right + left) / 2 if rows > 1 else right - 0.12 * (right - left)
+            wide = right - left
+            # Doors have their handles where two of them meet, drawers in the middle.
+            edge = left + 0.12 * wide if column % 2 else right - 0.12 * wide
+            middle = (right + left) / 2 if rows > 1 else edge
             place = (x + 0.4 * thick, middle, (top + bottom) / 2)
             if bar == 'knob':
                 knobs.append(shapes.ellipsoid(place, (0.7 * thick,) * 3, 2, 10, 7))
             elif bar == 'bar':
-                half = 0.2 * (right - left)
+                half = (0.2 if rows > 1 else 0.1) * wide
                 knobs.append(
                     shapes.block((x, middle - half, place[2] - 0.25 * thick),
                                  (x + 0.9 * thick, middle + half, place[2] + 0.25 * thick))

@@ -17,7 +17,9 @@ from recon3d_core.data.objects.procedural import (
     seats,
     tables,
     tools,
+    toys,
     vessels,
+    wear,
 )
 from recon3d_core.data.objects.procedural.assembly import Part
 
@@ -43,18 +45,23 @@ _HOUSEHOLD: dict[str, Maker] = {
     'book': household.book,
     'bottle': vessels.bottle,
     'bowl': vessels.bowl,
+    'box': household.box,
     'can': household.can,
     'carton': household.carton,
+    'cutlery': tools.cutlery,
     'fruit': household.fruit,
     'glass': household.drinking_glass,
     'jar': household.jar,
     'mug': vessels.mug,
     'pan': household.pan,
     'plate': household.plate,
+    'shoe': wear.shoe,
     'spoon': tools.spoon,
     'spray_bottle': household.spray_bottle,
     'teapot': household.teapot,
     'tool': tools.tool,
+    'toy': toys.toy,
+    'toy_animal': toys.toy_animal,
     'vase': household.vase,
 }
 SHAPENET13 = tuple(_SHAPENET)

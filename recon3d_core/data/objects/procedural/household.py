@@ -51,6 +51,48 @@ def carton(rng: Rng) -> list[Part]:
     return parts
 
 
+def box(rng: Rng) -> list[Part]:
+    """Return a cardboard box with open flaps, a crate or a box with a lid."""
+    x, y, z = rng.uniform((0.06, 0.08, 0.06), (0.2, 0.25, 0.3))
+    wall = 0.03 * 2 * max(x, y)
+    color = pick(rng, ((186, 146, 100), (200, 164, 120), (160, 120, 80)))
+    board = paints.Paint(color, paints.shade(color, 0.9), 'noise', seed=int(rng.integers(1 << 30)))
+    kind = pick(rng, ('flaps', 'crate', 'lid', 'closed'), (3, 2, 2, 1))
+    paint = (
+        board
+        if kind in ('flaps', 'closed')
+        else pick(rng, (paints.wood(rng), paints.plastic(rng)))
+    )
+    sides = shapes.both(shapes.block((-x, y - wall, 0), (x, y, z)))
+    sides += [shapes.block((a, -y, 0), (a + wall, y, z)) for a in (-x, x - wall)]
+    parts = [Part('bottom', paint, [shapes.block((-x, -y, 0), (x, y, wall))])]
+    if kind == 'closed':
+        tape = shapes.block((-0.12 * x, -1.005 * y, 0.7 * z), (0.12 * x, 1.005 * y, 1.005 * z))
+        return [Part('box', board, [shapes.block((-x, -y, 0), (x, y, z))]),
+                Part('tape', paints.plain((214, 190, 140)), [tape])]  # fmt: skip
+    parts.append(Part('side', paint, sides))
+    if kind == 'flaps':
+        flaps = []
+        for half, along, turns in ((x, y, (0, 2)), (y, x, (1, 3))):
+            flap = shapes.block(
+                (half - wall, -along, z - wall), (half, along, z + 0.9 * min(x, y))
+            )
+            for quarter in turns:
+                open_angle = rng.uniform(-0.3, 2.4)
+                leaf = shapes.turned(flap, 1, open_angle, (half - wall / 2, 0, z - wall / 2))
+                flaps.append(shapes.turned(leaf, 2, quarter * np.pi / 2))
+        parts.append(Part('flap', paint, flaps))
+    elif kind == 'lid':
+        edge, deep = 1.04, rng.uniform(0.08, 0.3) * z
+        lid = shapes.block((-edge * x, -edge * y, z - deep), (edge * x, edge * y, z + wall))
+        lean = rng.uniform(-1.6, -0.6) if chance(rng, 0.4) else 0.0
+        parts.append(Part('lid', paints.plastic(rng), [shapes.turned(lid, 1, lean, (-x, 0, z))]))
+    elif chance(rng, 0.6):
+        grip = shapes.block((-0.35 * x, y - 0.2 * wall, 0.7 * z), (0.35 * x, y + wall, 0.85 * z))
+        parts.append(Part('handle', paint, shapes.both(grip)))
+    return parts
+
+
 def book(rng: Rng) -> list[Part]:
     """Return a book that lies or stands, or a pile of them."""
     count = int(rng.integers(1, 5)) if chance(rng, 0.35) else 1

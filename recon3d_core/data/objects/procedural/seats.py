@@ -42,8 +42,8 @@ def _seat(rng: Rng, depth: float, width: float, height: float, base: str) -> Mes
         low = (-depth / 2, -width / 2, height - 0.4 * thick)
         return shapes.cushion(low, (depth / 2, width / 2, height + 0.6 * thick))
     if kind == 'round' and base != 'panels':
-        edge = np.full((2, 2), (0.55 * depth, 0.55 * width))
-        section = shapes.outline(24, rng.uniform(2, 4))
+        edge = np.full((2, 2), (0.57 * depth, 0.57 * width))
+        section = shapes.outline(24, max(rng.uniform(2, 4), 2.7))
         return shapes.stack((height - thick, height), edge, section=section, axis=2)
     if kind == 'bent':
         x = np.linspace(-depth / 2, depth / 2, 9)
@@ -231,16 +231,19 @@ def _stool(rng: Rng) -> list[Part]:
     frame, cover = pick(rng, (paints.wood(rng), paints.metal(rng))), paints.fabric(rng)
     radius, height = rng.uniform(0.15, 0.24), rng.uniform(0.4, 0.78)
     size, thick = (2 * radius, 2 * radius * rng.uniform(0.8, 1.3)), rng.uniform(0.025, 0.04)
+    low, exponent = height - rng.uniform(0.03, 0.09), pick(rng, (2, 2, 6, 30))
     seat = shapes.stack(
-        (height - rng.uniform(0.03, 0.09), height),
+        (low, height),
         np.full((2, 2), (size[0] / 2 + 0.01, size[1] / 2 + 0.01)),
-        section=shapes.outline(20, pick(rng, (2, 2, 6, 30))),
+        section=shapes.outline(20, exponent),
         axis=2,
     )
     parts = [Part('seat', pick(rng, (frame, cover)), [seat])]
     if chance(rng, 0.4):
         stem = frames.pedestal(rng, radius * rng.uniform(0.9, 1.3), height - 0.02, 0.8 * thick)
         return [*parts, Part('base', frame, stem)]
+    inner = 0.5 ** (1 / exponent)  # corners inside a round seat
+    size = (inner * size[0], inner * size[1])
     parts.append(Part('leg', frame, frames.legs(rng, size, height - 0.02, thick)))
     if chance(rng, 0.6):
         bars = frames.rungs(rng, size, rng.uniform(0.2, 0.5) * height, thick)

@@ -1,4 +1,4 @@
-"""Tables and cabinets; front to +x."""
+"""Tables and desks; front to +x."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ def table(rng: Rng) -> list[Part]:
     wood = paints.wood(rng)
     frame = pick(rng, (wood, wood, paints.metal(rng)))
     square = base in ('desk', 'panels')
-    parts = [Part('top', pick(rng, (wood, wood, paints.glass(rng))),
-                  _top(rng, (depth, width), height, thick, square))]  # fmt: skip
+    cover = pick(rng, (wood, wood, paints.glass(rng)))
+    top, inner = _top(rng, (depth, width), height, thick, square)
+    parts = [Part('top', cover, [top])]
+    if base != 'pedestal':  # corners of what stands below a round top lie inside it
+        depth, width = depth * inner, width * inner
     size, below = (depth * 0.95, width * 0.95), height - 0.5 * thick
     parts += _support(rng, base, size, below, leg, frame)
     if base in ('legs', 'sled', 'trestle') and chance(rng, 0.3):
@@ -38,14 +41,16 @@ def table(rng: Rng) -> list[Part]:
 
 def _top(
     rng: Rng, size: tuple[float, float], height: float, thick: float, square: bool
-) -> list[Mesh]:
+) -> tuple[Mesh, float]:
+    """Return a top, and the share of its size that a rectangle inside it has."""
     exponent = 60.0 if square else pick(rng, (60.0, 2.0, 2.6, 8.0), (5, 2, 1, 1))
     half = np.array(size) / 2
     bevel = rng.uniform(0.0, 0.3) * thick if chance(rng, 0.4) else 0.0
     sides = shapes.SQUARE if exponent > 20 else shapes.outline(36, exponent)
     places = [height - thick, height]
     halves = [half - 2 * bevel, half]
-    return [shapes.stack(places, halves, section=sides, axis=2)]
+    inner = 1.0 if exponent > 20 else float(0.5 ** (1 / exponent))
+    return shapes.stack(places, halves, section=sides, axis=2), inner
 
 
 def _support(

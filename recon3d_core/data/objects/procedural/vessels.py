@@ -105,7 +105,7 @@ def bottle(rng: Rng) -> list[Part]:
     body = shapes.scaled(body, squash)
     parts = [Part('body', paints.rolled(material), [body])]
     cap = shapes.cylinder((0, 0, 0.97 * height), 1.2 * neck, height * rng.uniform(0.04, 0.1))
-    parts.append(Part('cap', paints.plastic(rng), [cap]))
+    parts.append(Part('cap', paints.plastic(rng), [shapes.scaled(cap, squash)]))
     if chance(rng, 0.75):
         low, high = np.sort(rng.uniform(0.1, 0.95, 2)) * shoulder
         high = max(high, low + 0.2 * shoulder)
