@@ -17,6 +17,7 @@ from recon3d_core.data.objects.procedural import (
 )
 from recon3d_core.data.objects.procedural.families import FAMILIES
 from recon3d_core.errors import InputError
+from scipy import ndimage
 import trimesh
 
 SEEDS = 12
@@ -27,7 +28,7 @@ def test_the_families_are_those_of_the_r2n2_split_and_of_a_household():
         'airplane', 'bench', 'cabinet', 'car', 'chair', 'display', 'lamp', 'loudspeaker',
         'rifle', 'sofa', 'table', 'telephone', 'watercraft',
     )  # fmt: skip
-    assert len(HOUSEHOLD) >= 14
+    assert len(HOUSEHOLD) >= 20
     assert not set(SHAPENET13) & set(HOUSEHOLD)
 
 
@@ -65,6 +66,29 @@ def test_objects_fill_their_cube_and_differ(category):
             if b != a and (volumes[a] ^ volumes[b]).sum() < 0.03 * (volumes[a] | volumes[b]).sum()
         ]
         assert len(same) <= 1, (a, same)
+
+
+def pieces(mesh, resolution=32):
+    """Return how many pieces a mesh's surface and what it encloses have in voxels."""
+    solid = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+    points, _ = trimesh.sample.sample_surface(solid, 60_000, seed=0)
+    index = ((points + 0.5) * resolution).astype(int).clip(0, resolution - 1)
+    filled = np.zeros((resolution,) * 3, bool)
+    filled[tuple(index.T)] = True
+    return ndimage.label(ndimage.binary_fill_holes(filled), np.ones((3, 3, 3)))[1]
+
+
+@pytest.mark.parametrize('category', sorted(FAMILIES))
+def test_no_part_floats_in_the_air(category):
+    for index in range(15):
+        assert pieces(make_object(f'procedural/{category}/{index:06d}').mesh) == 1, index
+
+
+def test_a_part_that_floats_would_be_found():
+    box = trimesh.creation.box((0.2, 0.2, 0.2))
+    for gap_m, count in ((0.0, 1), (0.1, 2)):
+        other = box.copy().apply_translation((0, 0, 0.2 + gap_m))
+        assert pieces(trimesh.util.concatenate([box, other])) == count
 
 
 def test_a_name_says_everything():

@@ -111,9 +111,7 @@ def bench(rng: Rng) -> list[Part]:
     below = height - 0.9 * thick
     if base == 'legs':
         meshes = frames.legs(rng, (depth, width), below, 1.3 * thick)
-        meshes += (
-            frames.rungs(rng, (depth, width), 0.3 * height, thick) if chance(rng, 0.4) else []
-        )
+        meshes += frames.rungs(rng, meshes, 0.3 * height, thick) if chance(rng, 0.4) else []
     elif base == 'sled':
         meshes = shapes.both(
             shapes.beam((-x, 0.8 * y, 0.5 * thick), (x, 0.8 * y, 0.5 * thick), thick, thick),
@@ -219,5 +217,5 @@ def sofa(rng: Rng) -> list[Part]:
                 shapes.cushion((0, lo, low), (x + reach, hi, height), soft)
             ])
         )  # fmt: skip
-    feet = frames.legs(rng, (0.92 * depth, 0.92 * (width + 2 * arm)), low + 0.03, 0.06)
+    feet = frames.legs(rng, (0.92 * depth, 0.92 * (width + 2 * arm)), low + 0.1, 0.06)
     return [*parts, Part('leg', pick(rng, (paints.wood(rng), paints.metal(rng))), feet)]

@@ -99,7 +99,9 @@ def telephone(rng: Rng) -> list[Part]:
     if kind == 'fold':
         lid = shapes.turned(slab(0.5 * height, height), 1, rng.uniform(0.2, 0.9),
                             (x, 0, 0.5 * height))  # fmt: skip
-        parts.append(Part('lid', shell, [lid]))
+        hinge = (0.8 * x, 0.7 * y, 0.5 * height)
+        knuckle = shapes.rod((hinge[0], -hinge[1], hinge[2]), hinge, 0.8 * x)
+        parts.append(Part('lid', shell, [lid, knuckle]))
     if kind != 'fold':
         parts.append(Part('screen', pick(rng, (dark, paints.printed(rng))), [glass]))
     if kind in ('keys', 'fold', 'cordless'):
@@ -128,12 +130,12 @@ def _desk_phone(rng: Rng, shell: Paint) -> list[Part]:
     parts = [Part('body', shell, [body])]
     side = 0.66 * y if chance(rng, 0.6) else 0.0
     reach = 0.9 * x
+    back, front, across = np.interp((-reach, reach, -0.5 * x), (-x, x), (high, low)) + 0.012
     if side:
-        path = [(-reach, side, high + 0.015), (0, side, (low + high) / 2 + 0.04),
-                (reach, side, low + 0.015)]  # fmt: skip
+        path = [(-reach, side, back), (0, side, (low + high) / 2 + 0.04), (reach, side, front)]
     else:
-        path = [(-0.5 * x, -1.1 * y, high + 0.015), (-0.5 * x, 0, high + 0.035),
-                (-0.5 * x, 1.1 * y, high + 0.015)]  # fmt: skip
+        path = [(-0.5 * x, -1.1 * y, across), (-0.5 * x, 0, across + 0.025),
+                (-0.5 * x, 1.1 * y, across)]  # fmt: skip
     curve = shapes.bezier(path, 9)
     ends = np.array([1.5, 1.4, 1, 0.9, 0.9, 0.9, 1, 1.4, 1.5])[:, None]
     normal = (0, 1, 0) if side else (1, 0, 0)

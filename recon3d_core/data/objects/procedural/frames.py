@@ -21,7 +21,7 @@ def legs(rng: Rng, size_m: tuple[float, float], top_m: float, thick_m: float) ->
     """
     inset = thick_m / 2 + float(rng.uniform(0, 0.06)) * min(size_m)
     splay = float(rng.uniform(0.02, 0.14)) * top_m if chance(rng, 0.4) else 0.0
-    taper = float(rng.uniform(0.55, 1.0)) if chance(rng, 0.5) else 1.0
+    taper = float(rng.uniform(0.7, 1.0)) if chance(rng, 0.5) else 1.0
     section = pick(rng, (shapes.SQUARE, shapes.outline(10)))
     x, y = size_m[0] / 2 - inset, size_m[1] / 2 - inset
     found = []
@@ -33,14 +33,22 @@ def legs(rng: Rng, size_m: tuple[float, float], top_m: float, thick_m: float) ->
     return found
 
 
-def rungs(rng: Rng, size_m: tuple[float, float], height_m: float, thick_m: float) -> list[Mesh]:
+def corner_at(leg: Mesh, height_m: float) -> tuple[float, float]:
+    """Return where the axis of a leg, which is a straight rod, is at a height."""
+    (x0, y0, z0), (x1, y1, z1) = leg.vertices_m[-2:].astype(np.float64)
+    share = (height_m - z0) / (z1 - z0)
+    return float(x0 + share * (x1 - x0)), float(y0 + share * (y1 - y0))
+
+
+def rungs(rng: Rng, four: list[Mesh], height_m: float, thick_m: float) -> list[Mesh]:
     """Return bars between four legs at a height: a box of them, or an H."""
-    x, y = (size_m[0] - thick_m) / 2, (size_m[1] - thick_m) / 2
     thin = 0.75 * thick_m
+    x, y = np.abs(corner_at(four[0], height_m))
     bars = [shapes.beam((-x, s * y, height_m), (x, s * y, height_m), thin, thin) for s in (-1, 1)]
     if chance(rng, 0.5):
         return [*bars, shapes.beam((0, -y, height_m), (0, y, height_m), thin, thin)]
     cross = height_m + float(rng.uniform(-0.5, 1.0)) * thick_m
+    x, y = np.abs(corner_at(four[0], cross))
     return [
         *bars,
         *(shapes.beam((s * x, -y, cross), (s * x, y, cross), thin, thin) for s in (-1, 1)),
@@ -66,7 +74,7 @@ def pedestal(rng: Rng, radius_m: float, top_m: float, stem_m: float) -> list[Mes
         edge = [(radius_m, 0), middle, waist, (1.6 * stem_m, top_m)]
         return [shapes.lathe(edge, segments=24)]
     height = np.linspace(0.05 * top_m, top_m, 14)
-    bulge = stem_m * (1.3 + 0.7 * np.sin(height / top_m * float(rng.uniform(8, 22))))
+    bulge = stem_m * (1.5 + 0.5 * np.sin(height / top_m * float(rng.uniform(8, 22))))
     edge = [(radius_m, 0), (radius_m, 0.04 * top_m), *np.stack([bulge, height], 1)]
     return [shapes.lathe(edge, segments=20)]
 

@@ -238,7 +238,7 @@ def drinking_glass(rng: Rng) -> list[Part]:
     if chance(rng, 0.5):
         outer = [(radius * rng.uniform(0.6, 0.95), 0), (radius, height)]
         return [Part('body', paint, [shapes.lathe(shapes.shell(outer, wall, 3 * wall))])]
-    stem, bowl = rng.uniform(0.3, 0.55) * height, 0.1 * radius
+    stem, bowl = rng.uniform(0.3, 0.55) * height, max(0.1 * radius, 0.026 * height)
     t = np.linspace(0, 1, 8)
     swell = rng.uniform(0.0, 0.4)
     r = radius * (np.sqrt(t) * (1 - swell * t**3)) + bowl
@@ -291,7 +291,7 @@ def fruit(rng: Rng) -> list[Part]:
     r[[0, -1]] = 0
     body = shapes.lathe(size * np.stack([r, z - z.min()], 1))
     top = float(body.vertices_m[:, 2].max())
-    twig = shapes.rod((0, 0, 0.8 * top), (0.15 * size, 0, top + 0.3 * size), 0.06 * size)
+    twig = shapes.rod((0, 0, 0.5 * top), (0.15 * size, 0, top + 0.3 * size), 0.07 * size)
     parts = [Part('fruit', skin, [body])]
     return [*parts, Part('stem', stem, [twig])] if kind != 'lemon' else parts
 

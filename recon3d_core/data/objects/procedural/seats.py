@@ -47,7 +47,7 @@ def _seat(rng: Rng, depth: float, width: float, height: float, base: str) -> Mes
         return shapes.stack((height - thick, height), edge, section=section, axis=2)
     if kind == 'bent':
         x = np.linspace(-depth / 2, depth / 2, 9)
-        sag = 0.025 * np.cos(2 * np.pi * x / depth) + 0.01 * np.sin(4 * x / depth)
+        sag = 0.012 * np.cos(2 * np.pi * x / depth) + 0.01 * np.sin(4 * x / depth)
         z = height - thick / 2 + sag
         return shapes.profile(x, z - thick / 2, z + thick / 2, width / 2)
     narrow = float(rng.uniform(0.8, 1.0)) * width / 2
@@ -74,11 +74,12 @@ def _base(
         wall = shapes.block((-x, y - thick, 0), (x, y, below))
         cross = shapes.block((-x, -y, 0.55 * height), (-x + thick, y, height))
         return [Part('leg', paint, [*shapes.both(wall), cross])]
-    parts = [Part('leg', paint, frames.legs(rng, size, below, thick))]
+    four = frames.legs(rng, size, below, thick)
+    parts = [Part('leg', paint, four)]
     if base == 'rockers':
         parts.append(Part('rocker', paint, frames.rockers(size, thick)))
     if chance(rng, 0.35):
-        bars = frames.rungs(rng, size, rng.uniform(0.12, 0.5) * height, thick)
+        bars = frames.rungs(rng, four, rng.uniform(0.12, 0.5) * height, thick)
         parts.append(Part('rung', paint, bars))
     if chance(rng, 0.3):
         x, y, low = size[0] / 2 - thick, size[1] / 2 - thick, height - rng.uniform(0.06, 0.1)
@@ -98,8 +99,9 @@ def _back(
     kind = pick(rng, BACKS, (2, 2, 2, 2, 1.5, 2, 2, 1))
     frame, cover = paint
     half, rise = size[1] / 2 * float(rng.uniform(0.8, 1.0)), top - height
-    posts = [shapes.rod((0, s * (half - thick / 2), -0.03), (0, s * (half - thick / 2), rise),
-                        thick / 2, section=shapes.SQUARE) for s in (-1, 1)]  # fmt: skip
+    posts = shapes.both(shapes.block((-thick / 2, half - thick, -0.05), (thick / 2, half, rise)))
+    # Posts at the corners of a round seat hold on to it by a rail.
+    posts.append(shapes.block((-thick / 2, -half, -0.05), (thick / 2, half, -0.02)))
     bars: list[Mesh] = []
     if kind in ('slats', 'ladder', 'frame'):
         bars = _bars(rng, kind, half, rise, thick)
@@ -114,6 +116,9 @@ def _back(
         parts = [Part('back', cover, [_panel(rng, kind, half, rise, thick)])]
         if chance(rng, 0.3):
             parts.append(Part('back_post', frame, posts))
+    if len(parts) == 1:
+        spine = shapes.block((-thick, -0.03, -0.05), (0, 0.03, 0.45 * rise))
+        parts.append(Part('back_post', frame, [spine]))
     lean, rear = float(rng.uniform(-0.02, 0.28)), -size[0] / 2 + thick / 2
     return [
         Part(
@@ -244,9 +249,10 @@ def _stool(rng: Rng) -> list[Part]:
         return [*parts, Part('base', frame, stem)]
     inner = 0.5 ** (1 / exponent)  # corners inside a round seat
     size = (inner * size[0], inner * size[1])
-    parts.append(Part('leg', frame, frames.legs(rng, size, height - 0.02, thick)))
+    four = frames.legs(rng, size, height - 0.02, thick)
+    parts.append(Part('leg', frame, four))
     if chance(rng, 0.6):
-        bars = frames.rungs(rng, size, rng.uniform(0.2, 0.5) * height, thick)
+        bars = frames.rungs(rng, four, rng.uniform(0.2, 0.5) * height, thick)
         parts.append(Part('rung', frame, bars))
     return parts
 

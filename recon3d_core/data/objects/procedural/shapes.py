@@ -213,10 +213,24 @@ def cushion(low_m: ArrayLike, high_m: ArrayLike, exponent: float = 5.0) -> Mesh:
     return ellipsoid((low + high) / 2, (high - low) / 2, exponent, 20, 11)
 
 
-def lathe(profile_m: ArrayLike, center_m: ArrayLike = (0, 0, 0), segments: int = 32) -> Mesh:
-    """Turn a profile (N, 2) of radius and height around the z axis through a centre."""
+def lathe(
+    profile_m: ArrayLike,
+    center_m: ArrayLike = (0, 0, 0),
+    segments: int = 32,
+    closed: bool = False,
+) -> Mesh:
+    """Turn a profile (N, 2) of radius and height around the z axis through a centre.
+
+    Args:
+        profile_m: From the bottom over the outside to the top; both ends are capped.
+        center_m: Where the profile's origin goes.
+        segments: Sides of the circle.
+        closed: The profile is a loop, so that the solid is open along the axis.
+    """
     edge = np.asarray(profile_m, np.float64)
-    return moved(stack(edge[:, 1], edge[:, [0, 0]], 0.0, outline(segments), 2), center_m)
+    circle = edge[:, :1, None] * outline(segments)
+    height = np.broadcast_to(edge[:, 1:, None], (*circle.shape[:2], 1))
+    return moved(loft(np.concatenate([circle, height], -1), closed), center_m)
 
 
 def cylinder(center_m: ArrayLike, radius_m: float, height_m: float, segments: int = 24) -> Mesh:

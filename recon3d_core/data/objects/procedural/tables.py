@@ -35,6 +35,8 @@ def table(rng: Rng) -> list[Part]:
     if base in ('legs', 'sled', 'trestle') and chance(rng, 0.3):
         low = rng.uniform(0.15, 0.4) * height
         x, y = 0.45 * depth, 0.45 * width
+        if base == 'legs':
+            x, y = np.abs(frames.corner_at(parts[1].solids[0], low))
         parts.append(Part('shelf', wood, [shapes.block((-x, -y, low), (x, y, low + 0.9 * thick))]))
     return parts
 
@@ -85,7 +87,8 @@ def _support(
             for mesh in frames.sled(rng, size[::-1], below, leg, False)
         ]
         return [Part('leg', paint, turned)]
-    parts = [Part('leg', paint, frames.legs(rng, size, below, leg))]
+    four = frames.legs(rng, size, below, leg)
+    parts = [Part('leg', paint, four)]
     if chance(rng, 0.5):
         low = below - rng.uniform(0.08, 0.2) * min(below, 2 * x)
         parts.append(Part('apron', paint, [
@@ -94,7 +97,7 @@ def _support(
                            (s * (x - leg) + leg / 4, y - leg, below)) for s in (-1, 1)),
         ]))  # fmt: skip
     if chance(rng, 0.25):
-        bars = frames.rungs(rng, size, rng.uniform(0.1, 0.3) * below, leg)
+        bars = frames.rungs(rng, four, rng.uniform(0.1, 0.3) * below, leg)
         parts.append(Part('rung', paint, bars))
     return parts
 

@@ -25,7 +25,7 @@ def tool(rng: Rng) -> list[Part]:
         foot = shapes.block((-0.45 * length, -0.14 * length, 0), (-0.05 * length, 0.14 * length,
                                                                    0.14 * length))  # fmt: skip
         bit = shapes.rod((0.3 * length, 0, 0.62 * length), (0.55 * length, 0, 0.62 * length),
-                         0.025 * length)  # fmt: skip
+                         0.035 * length)  # fmt: skip
         build = rng.uniform((0.8, 0.7, 0.75), (1.2, 1.3, 1.25))
         named = (
             ('body', paints.plastic(rng), body), ('grip', grip, stock),
@@ -45,7 +45,9 @@ def tool(rng: Rng) -> list[Part]:
         head = head if chance(rng, 0.5) else claw
         parts.append(Part('head', metal, [head]))
     elif kind == 'screwdriver':
-        blade = shapes.rod((end - 0.02, 0, z), (0.5 * length, 0, z), 0.35 * half)
+        blade = shapes.rod(
+            (end - 0.02, 0, z), (0.5 * length, 0, z), max(0.4 * half, 0.019 * length)
+        )
         parts.append(Part('blade', metal, [blade]))
     elif kind == 'wrench':
         spread, reach = rng.uniform(1.6, 2.8), rng.uniform(0.45, 0.55) * length
@@ -87,8 +89,8 @@ def cutlery(rng: Rng) -> list[Part]:
     """Return a fork, a knife, a pair of scissors or a pair of tongs, lying."""
     kind = pick(rng, ('fork', 'knife', 'scissors', 'tongs'), (2, 3, 2, 1))
     length = rng.uniform(0.14, 0.3)
-    half = length * rng.uniform(0.022, 0.04)
-    flat = length * rng.uniform(0.012, 0.02)
+    half = length * rng.uniform(0.03, 0.045)
+    flat = length * rng.uniform(0.017, 0.026)
     grip = pick(rng, (paints.metal(rng), paints.wood(rng), paints.plastic(rng)))
     metal = paints.metal(rng)
     if kind == 'scissors':

@@ -86,7 +86,7 @@ def toy_animal(rng: Rng) -> list[Part]:
          (-0.5 * length - 0.5 * tail_long, 0, middle + 0.3 * half_z),
          (-0.5 * length - 0.8 * tail_long, 0, middle + 0.3 * half_z - drop * tail_long)], 6,
     )  # fmt: skip
-    thick = np.linspace(1.0, 0.35, 6)[:, None] * max(tail_half, 0.025 * length)
+    thick = np.linspace(1.0, 0.6, 6)[:, None] * max(tail_half, 0.045 * length)
     parts.append(Part('tail', skin, [shapes.sweep(path, thick)]))
     return parts + _head(rng, species, (length, half_y, half_z, middle), skin, dark)
 
