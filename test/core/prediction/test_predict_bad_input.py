@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+import contextlib
 import copy
 import functools
 import os
@@ -380,25 +381,30 @@ def test_weights_of_nan_fail_and_leave_nothing(
     assert listing(tmp_path) == before
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_disk() -> Iterator[None]:
-    """Let no file grow beyond some kilobytes, as on a disk that is full."""
+    """Let no file grow beyond some kilobytes, as on a disk that is full.
+
+    No fixture: pytest's own output must not fall under it.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_keeps_what_was_there(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     inputs = Inputs(tmp_path)
     arguments = inputs.one(inputs.image)
     assert run(inputs, arguments, capfd)[0] == 0
     before = {path: path.read_bytes() for path in inputs.out.iterdir()}
     names = listing(tmp_path)
-    request.getfixturevalue('small_disk')
-    code, printed = run(inputs, arguments, capfd)
+    with small_disk():
+        code, printed = run(inputs, arguments, capfd)
     assert code == 1
     [line] = [line for line in printed.err.splitlines() if line.startswith('error')]
     assert 'cannot be written' in line
