@@ -20,7 +20,7 @@ from recon3d_core.errors import InputError
 from scipy import ndimage
 import trimesh
 
-SEEDS = 12
+SEEDS = 8
 
 
 def test_the_families_are_those_of_the_r2n2_split_and_of_a_household():
@@ -68,10 +68,10 @@ def test_objects_fill_their_cube_and_differ(category):
         assert len(same) <= 1, (a, same)
 
 
-def pieces(mesh, resolution=32):
+def pieces(mesh, resolution=24):
     """Return how many pieces a mesh's surface and what it encloses have in voxels."""
     solid = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
-    points, _ = trimesh.sample.sample_surface(solid, 60_000, seed=0)
+    points, _ = trimesh.sample.sample_surface(solid, 20_000, seed=0)
     index = ((points + 0.5) * resolution).astype(int).clip(0, resolution - 1)
     filled = np.zeros((resolution,) * 3, bool)
     filled[tuple(index.T)] = True
@@ -80,7 +80,7 @@ def pieces(mesh, resolution=32):
 
 @pytest.mark.parametrize('category', sorted(FAMILIES))
 def test_no_part_floats_in_the_air(category):
-    for index in range(15):
+    for index in range(6):
         assert pieces(make_object(f'procedural/{category}/{index:06d}').mesh) == 1, index
 
 
@@ -102,7 +102,7 @@ def test_a_name_says_everything():
 
 
 def test_no_object_is_in_two_splits():
-    objects = ProceduralObjects(counts={'train': 40, 'val': 15, 'test': 15})
+    objects = ProceduralObjects(counts={'train': 14, 'val': 6, 'test': 6})
     found: dict[bytes, str] = {}
     for split in SPLITS:
         for name in objects.names(split):
@@ -110,7 +110,7 @@ def test_no_object_is_in_two_splits():
             vertices = np.round(objects.load(name).mesh.vertices, 3)
             key = hashlib.sha256(np.ascontiguousarray(vertices).tobytes()).digest()
             assert found.setdefault(key, split) == split, name
-    assert len(found) >= 0.99 * 70 * len(FAMILIES)
+    assert len(found) >= 0.99 * 26 * len(FAMILIES)
 
 
 @pytest.mark.parametrize(
