@@ -48,7 +48,7 @@ def command(
     ] = True,
     baseline_objects: Annotated[
         int, typer.Option('--baseline-objects', min=1, help='Training objects they know at most.')
-    ] = 2000,
+    ] = 6000,
     assignments: Annotated[
         list[str] | None,
         typer.Option('--set', metavar='OPTION=VALUE', help='Change an option of the data set.'),

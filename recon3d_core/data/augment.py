@@ -28,6 +28,10 @@ class AugmentOptions(Options):
     masks: float = option(0.3, 'Share of views whose mask is wrong at its rim.', ge=0, le=1)
 
 
+UNALTERED = {'backgrounds': False, 'occluders': 0, 'colors': 0, 'blur': 0, 'noise': 0, 'masks': 0}
+"""Options that leave views as they were rendered, before plain colours."""
+
+
 class Views(NamedTuple):
     """Images (N, 3, H, W) and masks (N, 1, H, W), float32 in [0, 1].
 

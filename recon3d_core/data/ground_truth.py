@@ -30,6 +30,8 @@ _SURE = 0.75
 _UNSURE_DIRECTIONS = 20
 _SMOOTHINGS = 3
 _OPEN_SHARE = 0.002
+# A slanting rod of this many voxels may still miss all centres of a stretch.
+_SLENDER = 2**0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,7 @@ def occupancy(mesh: ObjectMesh, resolution: int) -> NDArray[np.bool_]:
     """
     shape = prepared(mesh)
     inside = solid(shape, resolution)
-    middles, _ = thin_parts(shape, inside)
+    middles, _ = thin_parts(shape, inside, _SLENDER)
     inside[tuple(voxel_index(middles, resolution).T)] = True
     return inside
 

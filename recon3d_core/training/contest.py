@@ -9,6 +9,7 @@ from typing import Any
 
 from recon3d_core import registry
 from recon3d_core.config import validate
+from recon3d_core.data.augment import UNALTERED
 from recon3d_core.data.sets import load_dataset
 from recon3d_core.data.sets.base import DataSet
 from recon3d_core.errors import InputError
@@ -18,7 +19,7 @@ from recon3d_core.models.baselines.base import Baseline
 from recon3d_core.models.baselines.remembered import gather
 from recon3d_core.training import tables
 from recon3d_core.training.checkpoints import whole_file
-from recon3d_core.training.evaluation import Contestant, evaluate, measure
+from recon3d_core.training.evaluation import Contestant, evaluate, measure, Score
 from recon3d_core.training.pictures import sample_rows, write_png
 from recon3d_core.training.progress import progress
 from recon3d_core.training.run import check_writable, prepare_data
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 BASELINES = ('mean_shape', 'retrieval', 'oracle_retrieval', 'visual_hull', 'convex_hull')
 _REMEMBER = ('mean_shape', 'retrieval', 'oracle_retrieval')
-_TRAINING_VIEWS = 4
+_TRAINING_VIEWS = 6
 _VALIDATION_OBJECTS = 104
 _SHOWN = 6
 
@@ -51,7 +52,7 @@ def contest(
     json_path: Path | None = None,
     out: Path | None = None,
     baselines: bool = True,
-    baseline_objects: int = 2000,
+    baseline_objects: int = 6000,
     device: str = 'cpu',
     options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -79,40 +80,76 @@ def contest(
     for folder in (out, json_path.absolute().parent if json_path else None):
         if folder is not None:
             check_writable(folder)
-    networks = [
-        (label, load_named(text, device))
-        for label, text in labels([text for text in models if text not in BASELINES]).items()
-    ]
-    resolution = _common_resolution(networks, dict(options or {}))
-    data = load_dataset(uri, **{'resolution': resolution, **dict(options or {})})
-    if data.config.resolution != resolution:
-        raise InputError('resolution of the data', data.config.resolution, f'{resolution}')
-    if counts[-1] > data.max_views:
-        raise InputError('--views', counts[-1], f'at most {data.max_views}, as {uri} has')
-    names = list(data.names(split))
-    if not names:
-        raise InputError(f'data set {uri}', f'no object in its split {split}')
-    names = spread(names, limit or len(names))
     wanted = [name for name in BASELINES if baselines or name in models]
-    others = [(name, _baseline(name, resolution, device)) for name in wanted]
-    contestants = _fitted([*networks, *others], data, baseline_objects)
+    entrants = _entrants(models, wanted, dict(options or {}), device)
+    resolution = entrants[0][1].resolution if entrants else 32
+    chosen = {'resolution': resolution, **dict(options or {})}
+    data = load_dataset(uri, **chosen)
+    names = _chosen_names(data, uri, split, limit, counts)
+    contestants = _fitted(entrants, data, _unaltered(uri, chosen), baseline_objects)
     if not limit:
         prepare_data(data, split)
-    scored = set(spread(range(len(names)), surface_limit or len(names)))
-    with progress(len(names), 0, f'eval {uri}', unit='objects') as advance:
-        scores = evaluate(
-            contestants, data, names, counts, scored.__contains__,
-            lambda done: advance(done, f'{len(contestants)} models'),
-        )  # fmt: skip
+    scores = _scores(contestants, data, names, counts, surface_limit, uri)
     few = [checked(data.sample(name, counts[-1])) for name in spread(names, 4)]
     costs = {one.name: measure(one, few, counts) for one in contestants}
     thresholds = {one.name: one.threshold for one in contestants}
-    rows = tables.make_rows(scores, costs)
-    document = tables.make_document(uri, split, thresholds, rows)
+    document = tables.make_document(uri, split, thresholds, tables.make_rows(scores, costs))
     _write(document, json_path, out)
     if out is not None:
         _draw(out, document, contestants, data, names, counts)
     return document
+
+
+def _entrants(
+    models: Sequence[str], baselines: Sequence[str], options: Mapping[str, Any], device: str
+) -> list[tuple[str, VolumeNetwork]]:
+    """Return networks and baselines, of one resolution, by their labels."""
+    networks = [
+        (label, load_named(text, device))
+        for label, text in labels([text for text in models if text not in BASELINES]).items()
+    ]
+    resolution = _common_resolution(networks, options)
+    return networks + [(name, _baseline(name, resolution, device)) for name in baselines]
+
+
+def _chosen_names(
+    data: DataSet, uri: str, split: str, limit: int, views: Sequence[int]
+) -> list[str]:
+    """Return the objects to judge; those of a data set that cannot show the views are refused."""
+    if views[-1] > data.max_views:
+        raise InputError('--views', views[-1], f'at most {data.max_views}, as {uri} has')
+    names = list(data.names(split))
+    if not names:
+        raise InputError(f'data set {uri}', f'no object in its split {split}')
+    return spread(names, limit or len(names))
+
+
+def _scores(
+    contestants: Sequence[Contestant],
+    data: DataSet,
+    names: Sequence[str],
+    views: Sequence[int],
+    surface_limit: int,
+    uri: str,
+) -> list[Score]:
+    """Judge, and show how far it is."""
+    surfaces = set(spread(range(len(names)), surface_limit or len(names)))
+    shown = f'{len(contestants)} models'
+    with progress(len(names), 0, f'eval {uri}', unit='objects') as advance:
+        return evaluate(
+            contestants, data, names, views, surfaces.__contains__, lambda n: advance(n, shown)
+        )
+
+
+def _unaltered(uri: str, options: Mapping[str, Any]) -> DataSet:
+    """Return the data set with training views without noise, occluders and false colours.
+
+    Networks learn to see through these; what only compares would be worse off for them.
+    """
+    data = load_dataset(uri, **options)
+    if not hasattr(data.config, 'augment'):
+        return data
+    return load_dataset(uri, **{**options, 'augment': UNALTERED})
 
 
 def check_views(views: Sequence[int]) -> list[int]:
@@ -149,11 +186,17 @@ def load_named(text: str, device: str) -> VolumeNetwork:
 def _common_resolution(
     named: Sequence[tuple[str, VolumeNetwork]], options: Mapping[str, Any]
 ) -> int:
+    given = options.get('resolution')
     nets = {label: model.resolution for label, model in named}
     if len(set(nets.values())) > 1:
         got = ', '.join(f'{label} {value}' for label, value in nets.items())
         raise InputError('models of different resolution', got, 'one resolution in a table')
-    return next(iter(nets.values()), int(options.get('resolution', 32)))
+    if not isinstance(given, int):
+        return next(iter(nets.values()), 32)  # what else is given, the data set refuses
+    resolution = next(iter(nets.values()), given)
+    if given != resolution:
+        raise InputError('resolution of the data', given, f'{resolution}')
+    return resolution
 
 
 def _baseline(name: str, resolution: int, device: str) -> VolumeNetwork:
@@ -163,13 +206,14 @@ def _baseline(name: str, resolution: int, device: str) -> VolumeNetwork:
 
 
 def _fitted(
-    named: Sequence[tuple[str, VolumeNetwork]], data: DataSet, objects: int
+    named: Sequence[tuple[str, VolumeNetwork]], data: DataSet, training: DataSet, objects: int
 ) -> list[Contestant]:
     """Return the models with their thresholds; baselines take what they need of the data."""
-    resolution = data.config.resolution
     shapes = None
     if any(label in _REMEMBER for label, _ in named):
-        shapes = gather(data, objects, _TRAINING_VIEWS, resolution)
+        if len(training.names('train')) <= objects:
+            prepare_data(training, 'train')
+        shapes = gather(training, objects, _TRAINING_VIEWS, data.config.resolution)
     contestants = []
     for label, model in named:
         if not isinstance(model, Baseline):

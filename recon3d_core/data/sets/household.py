@@ -77,8 +77,11 @@ class HouseholdSet(RenderedSet):
     name: ClassVar[str] = 'household'
     Config: ClassVar[type[HouseholdConfig]] = HouseholdConfig
     canonical: ClassVar[bool] = False
+    # A mug a metre away is seven edges of its cube away.
     view_range: ClassVar[ViewRange] = ViewRange(
-        elevation=(0.0, float(np.deg2rad(75.0))), off_axis=float(np.deg2rad(25.0))
+        elevation=(0.0, float(np.deg2rad(75.0))),
+        distance=(1.4, 9.0),
+        off_axis=float(np.deg2rad(25.0)),
     )
 
     @functools.cached_property
