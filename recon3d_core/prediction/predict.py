@@ -113,15 +113,8 @@ def predict(
     solid, level = _solid(probabilities)
     if level < 0.5:
         notes.append('no voxel reached the threshold: the likeliest part is shown')
-    mesh = _mesh(solid, level, grid, views, posed=used_poses is not None)
-    crops = [view.crop for view in views]
-    confidence = Confidence(
-        expected_iou(probabilities, 0.5),
-        float(np.mean([view.mask_confidence for view in views])),
-        likeliest_agreement(solid >= level, crops)
-        if used_poses is None
-        else silhouette_agreement(mesh, crops),
-    )
+    metric = used_poses is not None
+    mesh = _mesh(solid, level, grid, views, posed=metric)
     return Prediction(
         model=name,
         card=card,
@@ -130,9 +123,9 @@ def predict(
         threshold=level,
         grid=grid,
         mesh=mesh,
-        confidence=confidence,
+        confidence=_confidence(probabilities, solid >= level, mesh, views, posed=metric),
         expected_change=change,
-        metric=used_poses is not None,
+        metric=metric,
         notes=tuple(notes),
     )
 
@@ -203,6 +196,20 @@ def _solid(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.float32], flo
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     specks = (sizes < SPECK * sizes[1:].max())[labels] & (labels > 0)
     return np.where(specks, np.float32(0), probabilities), level
+
+
+def _confidence(
+    probabilities: NDArray[np.float32],
+    solid: NDArray[np.bool_],
+    mesh: Mesh,
+    views: Sequence[ObjectView],
+    *,
+    posed: bool,
+) -> Confidence:
+    crops = [view.crop for view in views]
+    agreement = silhouette_agreement(mesh, crops) if posed else likeliest_agreement(solid, crops)
+    masks = float(np.mean([view.mask_confidence for view in views]))
+    return Confidence(expected_iou(probabilities, 0.5), masks, agreement)
 
 
 def _mesh(
