@@ -230,8 +230,10 @@ def test_yaml_is_a_configuration(page, tmp_path):
         file = tmp_path / 'example.yaml'
         file.write_text(block.text, encoding='utf-8')
         load_config(str(file))
-        values = config.merge(config.read_yaml(file, '/**/recon3d'), config.read_yaml(file))
-        NodeParameters.from_values(flatten(values))
+        given = config.merge(config.read_yaml(file, '/**/recon3d'), config.read_yaml(file))
+        given = flatten(given)
+        options = NodeParameters.from_values(given).options()
+        assert given.items() <= {info.path: info.default for info in options}.items()
 
 
 def flatten(values: dict, prefix: str = '') -> dict:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
@@ -11,9 +13,19 @@ from recon3d_core.errors import InputError
 from recon3d_core.geometry.transforms import make_transform, rotation_from_quaternion
 
 
+def accepts(check: Callable[..., None], *arguments: object) -> bool:
+    try:
+        check('it', *arguments)
+    except InputError:
+        return False
+    return True
+
+
 def test_shape_accepts_free_and_fixed_sizes() -> None:
-    checks.check_shape('rgb', np.zeros((4, 6, 3)), ('H', 'W', 3))
-    checks.check_shape('scalar', np.zeros(()), ())
+    assert accepts(checks.check_shape, np.zeros((4, 6, 3)), ('H', 'W', 3))
+    assert accepts(checks.check_shape, np.zeros((5, 5)), ('N', 'N'))
+    assert accepts(checks.check_shape, np.zeros(()), ())
+    assert not accepts(checks.check_shape, np.zeros(1), ())
 
 
 @pytest.mark.parametrize(
@@ -48,8 +60,9 @@ def test_finite_counts_the_bad_ones() -> None:
 def test_every_rigid_transform_is_accepted(quaternion: list[float], place: float) -> None:
     if np.linalg.norm(quaternion) < 1e-3:
         return
-    rotation = rotation_from_quaternion(quaternion)
-    checks.check_transform('T', make_transform(rotation, (place, 0, -place)))
+    T = make_transform(rotation_from_quaternion(quaternion), (place, 0, -place))
+    assert accepts(checks.check_transform, T)
+    assert not accepts(checks.check_transform, T * (1.001, 1.001, 1.001, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -71,4 +84,5 @@ def test_what_is_not_rigid_is_refused(wrong: np.ndarray) -> None:
 
 def test_noise_of_a_text_file_is_accepted() -> None:
     rounded = np.round(rotation_from_quaternion([0.3, 0.5, -0.1, 0.8]), 4)
-    checks.check_transform('T', make_transform(rounded))
+    assert accepts(checks.check_transform, make_transform(rounded))
+    assert not accepts(checks.check_transform, make_transform(rounded), 1e-6)

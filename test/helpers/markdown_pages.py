@@ -10,7 +10,7 @@ import shlex
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted(
     path
-    for pattern in ('*.md', 'docs/*.md', 'examples/**/*.md')
+    for pattern in ('*.md', 'docs/*.md', 'examples/**/*.md', 'recon3d_core/**/*.md')
     for path in ROOT.glob(pattern)
 )  # fmt: skip
 

@@ -106,12 +106,13 @@ def test_published_checkpoints_load_by_name(tmp_path, zipped, note):
 
 def test_a_refiner_that_is_not_needed_is_left_out(tmp_path):
     model = create_model('pix2voxpp_f')
-    content = {
-        **checkpoint(model),
-        'refiner_state_dict': {'module.layer1.0.weight': torch.ones(1)},
-    }
+    content = checkpoint(model)
+    content['refiner_state_dict'] = {'module.layer1.0.weight': torch.ones(1)}
     torch.save(content, tmp_path / 'a.pth')
-    create_model('pix2voxpp_f', weights=tmp_path / 'a.pth')
+    loaded = create_model('pix2voxpp_f', weights=tmp_path / 'a.pth').state_dict()
+    assert loaded.keys() == model.state_dict().keys()
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, loaded[key]), key
 
 
 def test_a_wrong_checkpoint_names_the_first_difference(tmp_path):

@@ -215,7 +215,7 @@ def test_a_source_is_shown_while_it_is_reconstructed(view):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('what', ['/nowhere/at/all', 'synthetic:no_such_scene'])
+@pytest.mark.parametrize('what', ['nowhere/at/all', 'synthetic:no_such_scene'])
 def test_what_cannot_be_shown_is_one_line_and_2(what, view):
     process, _, text = view(what)
     assert process.wait(90) == 2
