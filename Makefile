@@ -35,7 +35,7 @@ demo: setup  ## Node and player on a synthetic table, results in out/demo; SOURC
 	$(PY) -m recon3d_ros.demo $(if $(SOURCE),'$(SOURCE)')
 
 bench: setup  ## Measure and compare into out/bench/; BENCH='mapping node' for some
-	$(PY) scripts/run_benchmarks.py $(BENCH)
+	$(PY) -m recon3d_core bench $(or $(BENCH),--all)
 
 docs: setup  ## Write the generated pages of docs/
 	$(PY) scripts/generate_docs.py

@@ -26,6 +26,7 @@ def command(
         list[str] | None,
         typer.Argument(help='Such as `fusion` or `mapping node`; lists all where absent.'),
     ] = None,
+    run_all: Annotated[bool, typer.Option('--all', help='Run every benchmark.')] = False,
     out: Annotated[
         Path, typer.Option('--out', '-o', help='Folder for the results, NAME.json each.')
     ] = Path('out/bench'),
@@ -41,6 +42,8 @@ def command(
     """Run benchmarks and write their results as JSON; exit with 1 where a bar is missed."""
     known = available()
     console = Console()
+    if run_all:
+        names = list(known)
     if not names:
         console.print(list_table(known))
         return
@@ -88,6 +91,7 @@ def run(name: str, script: Path, out: Path, options: list[str]) -> tuple[bool, f
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError('--out cannot be made', f'{out}: {error.strerror}', 'a folder') from error
+    typer.echo(f'== {name}')
     start = time.monotonic()
     status = subprocess.run([sys.executable, str(script), *arguments], check=False).returncode
     if status == 2:  # argparse has told what

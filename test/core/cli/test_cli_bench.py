@@ -45,6 +45,15 @@ def test_a_missed_bar_fails_after_all_have_run(scripts, tmp_path):
     assert (tmp_path / 'good.json').is_file()
 
 
+def test_all_of_them(scripts, tmp_path, monkeypatch, capsys):
+    monkeypatch.delitem(bench.available(), 'usage')
+    with pytest.raises(RunError, match='slow'):
+        bench.command(run_all=True, out=tmp_path)
+    printed = capsys.readouterr().out
+    assert '== good\n== slow\n' in printed
+    assert (tmp_path / 'good.json').is_file()
+
+
 def test_bad_usage(scripts, tmp_path):
     with pytest.raises(InputError, match=r"unknown benchmark.*Did you mean 'good'"):
         bench.command(['goood'], out=tmp_path)
