@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+from recon3d_core.cli.options import NetworkDevice
 from recon3d_core.config import parse_assignments
 from recon3d_core.errors import InputError
 import typer
@@ -30,11 +31,7 @@ def command(
     ] = 0,
     surface_limit: Annotated[
         int,
-        typer.Option(
-            '--surface-limit',
-            min=0,
-            help='Objects for F-score and Chamfer at most, evenly spread; 0 = all.',
-        ),
+        typer.Option('--surface-limit', min=0, help='The same for F-score and Chamfer.'),
     ] = 200,
     json_path: Annotated[
         Path | None, typer.Option('--json', metavar='FILE', help='Write all rows as JSON.')
@@ -53,7 +50,7 @@ def command(
         list[str] | None,
         typer.Option('--set', metavar='OPTION=VALUE', help='Change an option of the data set.'),
     ] = None,
-    device: Annotated[str, typer.Option('--device', help='auto, cpu, cuda or cuda:N.')] = 'auto',
+    device: NetworkDevice = 'auto',
 ) -> None:
     """Judge MODELs on a data set: IoU, F-score, Chamfer, mAP, time, memory, order of views."""
     from recon3d_core.training.contest import contest

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+from recon3d_core.cli.options import NetworkDevice
 import typer
 
 
@@ -42,7 +43,7 @@ def command(
         float | None,
         typer.Option('--threshold', help="Probability of the surface [default: the weights']."),
     ] = None,
-    device: Annotated[str, typer.Option('--device', help='auto, cpu, cuda or cuda:N.')] = 'auto',
+    device: NetworkDevice = 'auto',
 ) -> None:
     """Predict the shape of the object in IMAGEs: GLB, PLY, occupancy, preview and summary."""
     from recon3d_core.prediction.files import check_writable, write

@@ -10,6 +10,7 @@ import signal
 import time
 from typing import Annotated, Any
 
+from recon3d_core.cli.options import ConfigName, MaxFrames, PipelineDevice
 from recon3d_core.config import merge, parse_assignments
 from recon3d_core.errors import FrameError, InputError, RunError
 import typer
@@ -25,9 +26,7 @@ def command(
         ),
     ],
     out: Annotated[Path, typer.Option('--out', '-o', help='Folder for the results.')],
-    config: Annotated[
-        str, typer.Option('--config', '-c', help='Name of a configuration, or a YAML file.')
-    ] = 'tabletop_rgbd',
+    config: ConfigName = 'tabletop_rgbd',
     assignments: Annotated[
         list[str] | None,
         typer.Option(
@@ -37,10 +36,8 @@ def command(
             'the source. May be given again and again.',
         ),
     ] = None,
-    max_frames: Annotated[
-        int | None, typer.Option('--max-frames', min=1, help='Stop after this many frames.')
-    ] = None,
-    device: Annotated[str | None, typer.Option('--device', help='auto, cpu or cuda.')] = None,
+    max_frames: MaxFrames = None,
+    device: PipelineDevice = None,
 ) -> None:
     """Reconstruct SOURCE into --out: scene, objects, preview.png and summary.json."""
     run(source, out, config, parse_assignments(assignments or []), max_frames, device)

@@ -7,6 +7,7 @@ import shlex
 import sys
 from typing import Annotated
 
+from recon3d_core.cli.options import NetworkDevice
 from recon3d_core.config import parse_assignments
 import typer
 
@@ -28,7 +29,7 @@ def command(
     resume: Annotated[
         bool, typer.Option('--resume', help='Go on from the checkpoint in --out.')
     ] = False,
-    device: Annotated[str, typer.Option('--device', help='auto, cpu, cuda or cuda:N.')] = 'auto',
+    device: NetworkDevice = 'auto',
     devices: Annotated[
         int, typer.Option('--devices', min=1, max=1024, help='Devices of each machine.')
     ] = 1,

@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Annotated, Any
 
+from recon3d_core.cli.options import ConfigName, MaxFrames, PipelineDevice
 from recon3d_core.config import merge, parse_assignments
 from recon3d_core.errors import FrameError
 import typer
@@ -31,19 +32,15 @@ def command(
     host: Annotated[
         str, typer.Option('--host', help='Address to serve at; 0.0.0.0 lets other machines in.')
     ] = '127.0.0.1',
-    config: Annotated[
-        str, typer.Option('--config', '-c', help='Name of a configuration, or a YAML file.')
-    ] = 'tabletop_rgbd',
+    config: ConfigName = 'tabletop_rgbd',
     assignments: Annotated[
         list[str] | None,
         typer.Option(
             '--set', metavar='OPTION=VALUE', help='Change an option, as with `recon3d run`.'
         ),
     ] = None,
-    max_frames: Annotated[
-        int | None, typer.Option('--max-frames', min=1, help='Stop after this many frames.')
-    ] = None,
-    device: Annotated[str | None, typer.Option('--device', help='auto, cpu or cuda.')] = None,
+    max_frames: MaxFrames = None,
+    device: PipelineDevice = None,
 ) -> None:
     """Show a result, or a source while it is reconstructed, in a web page; Ctrl-C ends it."""
     from recon3d_core.viewer.content import is_result, read_result
