@@ -29,7 +29,7 @@ def command(
     model: Annotated[
         str | None,
         typer.Option(
-            '--model', help='A network [default: posed_fusion with poses, else pix2vox_s].'
+            '--model', help='A network.', show_default='posed_fusion with poses, else pix2vox_s'
         ),
     ] = None,
     weights: Annotated[
@@ -37,11 +37,15 @@ def command(
     ] = 'default',
     out: Annotated[
         Path | None,
-        typer.Option('--out', '-o', help='Folder for the results [default: out/predict/IMAGE].'),
+        typer.Option(
+            '--out', '-o', help='Folder for the results.', show_default='out/predict/IMAGE'
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option('--threshold', help="Probability of the surface [default: the weights']."),
+        typer.Option(
+            '--threshold', help='Probability of the surface.', show_default="the weights'"
+        ),
     ] = None,
     device: NetworkDevice = 'auto',
 ) -> None:

@@ -16,7 +16,9 @@ def command(
     recipe: Annotated[str, typer.Argument(help='Name of a recipe, or a YAML file.')],
     out: Annotated[
         Path | None,
-        typer.Option('--out', '-o', help='Folder for the results [default: out/train/RECIPE].'),
+        typer.Option(
+            '--out', '-o', help='Folder for the results.', show_default='out/train/RECIPE'
+        ),
     ] = None,
     assignments: Annotated[
         list[str] | None,

@@ -86,6 +86,7 @@ def test_every_verb_explains_itself(verb: str) -> None:
     done = recon3d(verb, '--help')
     assert done.returncode == 0, done.stderr
     assert f'recon3d {verb}' in done.stdout
+    assert ' . ' not in done.stdout, 'words in square brackets are taken for markup'
 
 
 @pytest.mark.parametrize(
