@@ -29,7 +29,7 @@ types: setup  ## Mypy, strict on the core
 	$(PY) -m mypy
 
 pytest: setup  ## Tests only; PYTEST_ARGS='-m "not slow"' for the quick ones
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
 
 demo: setup  ## Node and player on a synthetic table, results in out/demo; SOURCE=... for others
 	$(PY) -m recon3d_ros.demo $(if $(SOURCE),'$(SOURCE)')

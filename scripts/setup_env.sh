@@ -119,7 +119,8 @@ pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 requirements=(-r requirements/base.txt -r requirements/train.txt -r requirements/dev.txt)
 [[ $ros == wheels ]] && requirements+=(-r requirements/ros.txt)
 say 'installing the pinned packages (the first time, this takes some minutes)'
-pip install --progress-bar off -c requirements/constraints.txt "${requirements[@]}" \
+# Modules are compiled when they are first imported: most never are.
+pip install --no-compile --progress-bar off -c requirements/constraints.txt "${requirements[@]}" \
   > >(sed '/^Requirement already satisfied/d' >&2) ||
   fail 'pip could not install the packages; its message is above.' \
     'Check the network and the settings of pip (`pip config list`), then run this again.'

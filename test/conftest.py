@@ -15,8 +15,14 @@ ROOT = Path(__file__).resolve().parent.parent
 hypothesis.settings.register_profile('tests', deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile('tests')
 
+# Tests run beside each other, and threads of torch wait for each other on busy cores; a container
+# may also show many more cores than it gives.
+for threads in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'):
+    os.environ.setdefault(threads, '1')
+
 # Graphs of tests that run at the same time on one machine must not hear each other.
-os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
+if 'PYTEST_XDIST_WORKER' in os.environ or 'ROS_DOMAIN_ID' not in os.environ:
+    os.environ['ROS_DOMAIN_ID'] = str(os.getpid() % 100 + 1)
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
 
@@ -48,9 +54,14 @@ REQUIREMENTS = {'gpu': _no_gpu, 'ros': _no_ros, 'data': _no_data}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, the tests whose marker names what this machine lacks."""
+    """Skip, with the reason, the tests whose marker names what this machine lacks.
+
+    Of several processes, one runs all graphs; the others share the rest file by file.
+    """
     reasons: dict[str, str] = {}
     for item in items:
+        graph = item.get_closest_marker('ros') is not None
+        item.add_marker(pytest.mark.xdist_group('ros' if graph else item.path.name))
         for marker, check in REQUIREMENTS.items():
             if item.get_closest_marker(marker):
                 if marker not in reasons:
