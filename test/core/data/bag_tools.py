@@ -8,7 +8,7 @@ import numpy as np
 from recon3d_core.data.bags import messages
 from recon3d_core.data.bags.reader import typestore
 from recon3d_core.geometry.cameras import Camera
-from recon3d_core.geometry.transforms import look_at
+from recon3d_core.geometry.transforms import look_at, make_transform
 from recon3d_core.interfaces import Source
 from recon3d_core.types import Frame
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -16,6 +16,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 SECOND = 1_000_000_000
 CAMERA = Camera(40, 30, 35.0, 36.0, 19.0, 14.5)
 OPTICAL = 'camera_optical_frame'
+TIMES = (1.0, 1.1, 1.2, 1.3)  # of the images of `plain_bag`, seconds
 
 
 def rgb_of(index: int, size=(30, 40)) -> np.ndarray:
@@ -121,3 +122,19 @@ class Bag:
         if not mcap:
             return path
         return next(folder.glob('*.mcap')).replace(path)
+
+
+def plain_bag(times=TIMES, poses=True, **kwargs):
+    """Return a bag of one camera; its pose moves along x with 1 m/s."""
+    bag = Bag().info('/camera/camera_info', times[0] - 0.05)
+    for index, s in enumerate(times):
+        bag.color('/camera/image', s, index, **kwargs).depth('/camera/depth', s, index)
+    if poses:
+        for s in np.arange(times[0] - 0.5, times[-1] + 0.5, 0.07):
+            bag.tf(make_transform(translation=(s, 0, 0)), 'map', OPTICAL, s)
+    return bag
+
+
+def seconds(source):
+    """Return the stamps of all frames."""
+    return [round(frame.stamp_ns / SECOND, 3) for frame in source]
