@@ -46,16 +46,7 @@ def negative_iou(probabilities: Tensor, occupancy: Tensor, reduction: str = 'mea
 
     It is 1 - sum(p t) / sum(p + t - p t), in [0, 1], and 0 where both are empty.
 
-    Args:
-        probabilities: (B, ...) occupancy in [0, 1].
-        occupancy: (B, ...) the truth in [0, 1], bool or floating.
-        reduction: `mean` over the objects, or `none`.
-
-    Returns:
-        () or (B,).
-
-    Raises:
-        InputError: Shapes differ, or values are not in [0, 1].
+    Arguments, result and errors are those of `volumetric_l2`.
     """
     values, truth = _prepared(probabilities, occupancy)
     both = values * truth
@@ -70,16 +61,7 @@ def cross_entropy(probabilities: Tensor, occupancy: Tensor, reduction: str = 'me
     It is -1/N sum t log p + (1 - t) log(1 - p), with logarithms cut at -100: a voxel that is wrong
     with certainty costs 100.
 
-    Args:
-        probabilities: (B, ...) occupancy in [0, 1].
-        occupancy: (B, ...) the truth in [0, 1], bool or floating.
-        reduction: `mean` over the objects, or `none`.
-
-    Returns:
-        () or (B,).
-
-    Raises:
-        InputError: Shapes differ, or values are not in [0, 1].
+    Arguments, result and errors are those of `volumetric_l2`.
     """
     values, truth = _prepared(probabilities, occupancy)
     with torch.autocast(values.device.type, enabled=False):

@@ -29,7 +29,6 @@ from recon3d_core.data.augment import AugmentOptions
 from recon3d_core.data.binvox import read_binvox
 from recon3d_core.data.crops import crop_view
 from recon3d_core.data.objects.base import SPLITS
-from recon3d_core.data.objects.meshes import percentile_of
 from recon3d_core.data.samples import Batch, Sample
 from recon3d_core.data.sets.base import DataSet, DataSetConfig
 from recon3d_core.data.sets.batches import (
@@ -40,12 +39,10 @@ from recon3d_core.data.sets.batches import (
     times_coverage,
 )
 from recon3d_core.data.sets.cache import fingerprint_of
-from recon3d_core.data.sets.r2n2 import to_resolution
+from recon3d_core.data.sets.r2n2 import split_of, to_resolution
 from recon3d_core.errors import InputError, SourceError
 
 SENSOR_MM = 32.0
-VALIDATION_PERCENT = 10
-TEST_PERCENT = 20
 FLAWS = ('truncated', 'occluded', 'slightly_occluded')
 # Their frames to ours: the model's y up becomes z up, the camera's x left, y up are turned over.
 MODEL_FROM_CUBE = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
@@ -89,9 +86,8 @@ class Pix3dSet(DataSet):
         """Return the names of the photos of a split; a model is in one split only."""
         if split not in SPLITS:
             raise InputError('unknown split', repr(split), f'of {", ".join(SPLITS)}')
-        return tuple(
-            sorted(name for name, row in self._rows.items() if _split_of(row['model']) == split)
-        )
+        rows = self._rows.items()
+        return tuple(sorted(n for n, row in rows if split_of(f'pix3d/{row["model"]}') == split))
 
     def category(self, name: str) -> str:
         """Return what an object is."""
@@ -175,13 +171,6 @@ class Pix3dSet(DataSet):
         path = self.root / self._row(name)['voxel']
         voxels = read_binvox(path).occupancy if path.suffix == '.binvox' else _read_mat(path)
         return to_resolution(voxels, self.config.resolution)
-
-
-def _split_of(model: str) -> str:
-    place = percentile_of(f'pix3d/{model}')
-    if place < VALIDATION_PERCENT:
-        return 'val'
-    return 'test' if place < VALIDATION_PERCENT + TEST_PERCENT else 'train'
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:

@@ -99,7 +99,7 @@ class R2n2Set(DataSet):
         else:
             for path in self.layout.renderings.glob('*/*/rendering'):
                 name = f'r2n2/{path.parent.parent.name}/{path.parent.name}'
-                found[_split_of(name)].append(name)
+                found[split_of(name)].append(name)
         if not any(found.values()):
             raise SourceError(
                 f'no object below {self.layout.renderings}', '0 folders', '1 or more'
@@ -188,7 +188,8 @@ class R2n2Set(DataSet):
         return resize_square(cut_square(image, x0, y0, side), self.config.image_size), K
 
 
-def _split_of(name: str) -> str:
+def split_of(name: str) -> str:
+    """Return the split of an object of which no file says it, by a hash of its name."""
     place = percentile_of(name)
     if place < VALIDATION_PERCENT:
         return 'val'

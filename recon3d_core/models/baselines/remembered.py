@@ -44,20 +44,8 @@ def gather(data: TrainingData, objects: int, views: int, resolution: int) -> Tra
     return TrainingShapes(torch.cat(occupancy), torch.cat(features))
 
 
-class MeanShape(Baseline):
-    """The mean of all training shapes, whatever the images show."""
-
-    name = 'mean_shape'
-    fitted_threshold = True
-
-    def __init__(self, config: BaselineConfig | None = None) -> None:
-        """Know nothing yet."""
-        super().__init__(config)
-        self.register_buffer('mean', self.unknown(1)[0])
-
-    def fit(self, shapes: TrainingShapes) -> None:
-        """Take the mean."""
-        self.mean = shapes.occupancy.float().mean(0).to(self.device)
+class Unseeing(Baseline):
+    """A baseline that does not look at the views: its state only counts them."""
 
     def start(self, batch: int = 1) -> tuple[int, int]:
         """Return how many objects there are, and that no view was seen."""
@@ -71,6 +59,22 @@ class MeanShape(Baseline):
     ) -> tuple[int, int]:
         """Return the state after a view, which changes nothing but their number."""
         return state[0], state[1] + 1
+
+
+class MeanShape(Unseeing):
+    """The mean of all training shapes, whatever the images show."""
+
+    name = 'mean_shape'
+    fitted_threshold = True
+
+    def __init__(self, config: BaselineConfig | None = None) -> None:
+        """Know nothing yet."""
+        super().__init__(config)
+        self.register_buffer('mean', self.unknown(1)[0])
+
+    def fit(self, shapes: TrainingShapes) -> None:
+        """Take the mean."""
+        self.mean = shapes.occupancy.float().mean(0).to(self.device)
 
     def probabilities(self, state: tuple[int, int]) -> Tensor:
         """Return the mean shape (B, N, N, N)."""
@@ -117,7 +121,7 @@ class Retrieval(Baseline):
         return self.shapes.occupancy[total.argmin(1)].float()
 
 
-class OracleRetrieval(Baseline):
+class OracleRetrieval(Unseeing):
     """The training object with the best IoU: as good as any retrieval can be.
 
     It has to be told the truth by `reveal`.
@@ -147,19 +151,6 @@ class OracleRetrieval(Baseline):
             scores.append(both / (truth.sum(1)[:, None] + flat.sum(1) - both).clamp_min(1))
         best = torch.cat(scores, 1).argmax(1).cpu()
         self.best = self.shapes.occupancy[best].float().to(self.device)
-
-    def start(self, batch: int = 1) -> tuple[int, int]:
-        """Return how many objects there are, and that no view was seen."""
-        return batch, 0
-
-    def observe(
-        self,
-        state: tuple[int, int],
-        view: Tensor,  # noqa: ARG002
-        camera: ViewCameras | None = None,  # noqa: ARG002
-    ) -> tuple[int, int]:
-        """Return the state after a view, which changes nothing but their number."""
-        return state[0], state[1] + 1
 
     def probabilities(self, state: tuple[int, int]) -> Tensor:
         """Return the best training shapes (B, N, N, N) of the objects that were revealed."""
