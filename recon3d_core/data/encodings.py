@@ -176,6 +176,18 @@ def to_depth_m(pixels: NDArray[Any], encoding: str, scale_m: float = 0.001) -> N
     return np.where(valid, pixels, np.float32(0)).astype(np.float32, copy=False)
 
 
+def raw_fields(message: Any) -> tuple[str, int, int, int, Any, bool]:
+    """Return what `decode_raw` takes of a sensor_msgs/Image, of whatever library it is."""
+    return (
+        message.encoding,
+        message.height,
+        message.width,
+        message.step,
+        message.data,
+        bool(message.is_bigendian),
+    )
+
+
 def decode_color(
     encoding: str, height: int, width: int, step: int, data: Any, is_bigendian: bool = False
 ) -> NDArray[np.uint8]:

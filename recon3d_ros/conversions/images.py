@@ -36,14 +36,7 @@ class ImageLibrary:
 
 
 def _standin_color(message: Image) -> NDArray[np.uint8]:
-    return encodings.decode_color(
-        message.encoding,
-        message.height,
-        message.width,
-        message.step,
-        message.data,
-        bool(message.is_bigendian),
-    )
+    return encodings.decode_color(*encodings.raw_fields(message))
 
 
 STANDIN = ImageLibrary('recon3d', _standin_color)
@@ -126,14 +119,7 @@ def depth_from_image(message: Image) -> NDArray[np.float32]:
         FrameError: See `check_image`; `bad_encoding` where it is no encoding of depth.
     """
     check_image(message)
-    return encodings.decode_depth(
-        message.encoding,
-        message.height,
-        message.width,
-        message.step,
-        message.data,
-        bool(message.is_bigendian),
-    )
+    return encodings.decode_depth(*encodings.raw_fields(message))
 
 
 def color_from_compressed(message: CompressedImage) -> NDArray[np.uint8]:

@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from recon3d_core.config import option, PluginConfig
 from recon3d_core.interfaces import Plugin
-from recon3d_core.types import Scene
+from recon3d_core.types import ObjectEstimate, Scene
+from recon3d_ros.conversions.headers import make_header
+from std_msgs.msg import Header
 
 LATCHED = QoSProfile(
     depth=1,
@@ -97,3 +99,40 @@ class Sink(Plugin):
         for publisher in self.publishers:
             self.node.destroy_publisher(publisher)
         self.publishers.clear()
+
+
+class ObjectsSink(Sink):
+    """Publishes all objects in one message, in the order of their ids; after a reset, none.
+
+    Attributes:
+        message_type: Type of the message.
+        topic: Its topic.
+    """
+
+    message_type: ClassVar[type]
+    topic: ClassVar[str]
+
+    def __init__(self, node: Any, config: PluginConfig | None = None) -> None:
+        """Make the publisher."""
+        super().__init__(node, config)
+        self._publisher = self.advertise(self.message_type, self.topic)
+        self._last: Snapshot | None = None
+
+    @abc.abstractmethod
+    def message(self, header: Header, objects: list[ObjectEstimate]) -> Any:
+        """Return the message of some objects."""
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Publish the objects."""
+        self._last = snapshot
+        self._send(snapshot, [item for _, item in sorted(snapshot.scene.objects.items())])
+
+    def reset(self) -> None:
+        """Publish no objects."""
+        if self._last is not None:
+            self._send(self._last, [])
+            self._last = None
+
+    def _send(self, snapshot: Snapshot, objects: list[ObjectEstimate]) -> None:
+        header = make_header(snapshot.frame_id, snapshot.stamp_ns)
+        self._publisher.publish(self.message(header, objects))

@@ -13,9 +13,10 @@ from recon3d_ros.conversions import clouds
 from recon3d_ros.conversions.headers import make_header
 from recon3d_ros.conversions.objects import object_cloud
 from recon3d_ros.conversions.transforms import pose_from_matrix
-from recon3d_ros.sinks.base import Sink, SinkConfig, Snapshot
+from recon3d_ros.sinks.base import ObjectsSink, Sink, SinkConfig, Snapshot
 from recon3d_ros.sinks.changes import ObjectCache, Resend
 from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
 
 
 class ObjectPointsConfig(SinkConfig):
@@ -90,29 +91,14 @@ class ObjectPoints(Sink):
         self._publisher.publish(clouds.cloud_message(points, header))
 
 
-class ObjectPoses(Sink):
+class ObjectPoses(ObjectsSink):
     """Publishes the pose of every object's box, in the order of their ids."""
 
     name = 'object_poses'
+    message_type = PoseArray
+    topic = '~/objects/poses'
 
-    def __init__(self, node: Any, config: PluginConfig | None = None) -> None:
-        """Make the publisher."""
-        super().__init__(node, config)
-        self._publisher = self.advertise(PoseArray, '~/objects/poses')
-        self._last: Snapshot | None = None
-
-    def publish(self, snapshot: Snapshot) -> None:
-        """Publish the poses."""
-        self._last = snapshot
-        self._send(snapshot, [item for _, item in sorted(snapshot.scene.objects.items())])
-
-    def reset(self) -> None:
-        """Publish no poses."""
-        if self._last is not None:
-            self._send(self._last, [])
-            self._last = None
-
-    def _send(self, snapshot: Snapshot, objects: list[ObjectEstimate]) -> None:
-        message = PoseArray(header=make_header(snapshot.frame_id, snapshot.stamp_ns))
-        message.poses = [pose_from_matrix(item.T_world_object) for item in objects]
-        self._publisher.publish(message)
+    def message(self, header: Header, objects: list[ObjectEstimate]) -> PoseArray:
+        """Return the poses."""
+        poses = [pose_from_matrix(item.T_world_object) for item in objects]
+        return PoseArray(header=header, poses=poses)

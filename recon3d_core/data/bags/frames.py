@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recon3d_core.data.bags.topics import base_topic, CameraTopics, is_rectified
 from recon3d_core.data.camera_info import camera_from_info
 from recon3d_core.data.compressed import decode_compressed_color, decode_compressed_depth
-from recon3d_core.data.encodings import decode_color, decode_depth
+from recon3d_core.data.encodings import decode_color, decode_depth, raw_fields
 from recon3d_core.data.registration import (
     color_in_depth_camera,
     depth_in_color_camera,
@@ -42,27 +42,13 @@ class Images:
 def _decode_color(message: Any) -> NDArray[np.uint8]:
     if hasattr(message, 'format'):
         return decode_compressed_color(message.format, message.data)
-    return decode_color(
-        message.encoding,
-        message.height,
-        message.width,
-        message.step,
-        message.data,
-        bool(message.is_bigendian),
-    )
+    return decode_color(*raw_fields(message))
 
 
 def _decode_depth(message: Any) -> NDArray[np.float32]:
     if hasattr(message, 'format'):
         return decode_compressed_depth(message.format, message.data)
-    return decode_depth(
-        message.encoding,
-        message.height,
-        message.width,
-        message.step,
-        message.data,
-        bool(message.is_bigendian),
-    )
+    return decode_depth(*raw_fields(message))
 
 
 class ImageReader:
