@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 import hashlib
 import os
 from pathlib import Path
@@ -33,10 +33,14 @@ def cache_folder(given: str = '') -> Path:
     return Path(chosen) if chosen else Path.home() / '.cache' / 'recon3d'
 
 
-def code_fingerprint() -> str:
-    """Return a hash of the code that draws objects, comments and empty lines aside."""
+def code_fingerprint(more: Sequence[str] = ()) -> str:
+    """Return a hash of the code that draws objects, comments and empty lines aside.
+
+    Args:
+        more: Patterns of other files that a set depends on.
+    """
     digest = hashlib.sha256()
-    for path in sorted(path for pattern in SOURCES for path in DATA.glob(pattern)):
+    for path in sorted(path for pattern in (*SOURCES, *more) for path in DATA.glob(pattern)):
         lines = (line.strip() for line in path.read_text(encoding='utf-8').splitlines())
         kept = '\n'.join(line for line in lines if line and not line.startswith('#'))
         digest.update(f'{path.name}\n{kept}\n'.encode())

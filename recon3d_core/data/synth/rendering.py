@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 
 import cv2
@@ -140,7 +140,7 @@ class Renderer:
         facing = _dot(normals, directions)
         normals *= np.where(facing > 0, np.float32(-1), np.float32(1)) * hit
         points = origin + directions * depth
-        albedo = self._albedo(points, part_of)
+        albedo = self._albedo(points, part_of, hits)
         rgb = np.sqrt(np.clip(albedo * self._light(points, normals, hit, size), 0, 1))
         rgb[:, ~hit] = self.BACKGROUND
         cosine = np.abs(facing) / np.sqrt(_dot(directions, directions))
@@ -151,7 +151,9 @@ class Renderer:
         out.cosine[:] = np.clip(cosine * hit, 0, 1).reshape(size)
         out.reflectance[:] = albedo.mean(0).reshape(size)
 
-    def _albedo(self, points: Floats, part_of: NDArray[np.int16]) -> Floats:
+    def _albedo(
+        self, points: Floats, part_of: NDArray[np.int16], hits: Mapping[str, o3d.core.Tensor]
+    ) -> Floats:
         albedo = np.zeros_like(points)
         order = np.argsort(part_of, kind='stable')
         starts = np.searchsorted(part_of[order], np.arange(len(self.parts) + 1))
@@ -160,8 +162,25 @@ class Renderer:
             if pixels.size:
                 T_local_world = invert(part.T_world_local).astype(np.float32)
                 local = T_local_world[:3, :3] @ points.take(pixels, 1) + T_local_world[:3, 3:]
-                albedo[:, pixels] = part.material.albedo(local)
+                albedo[:, pixels] = self.part_albedo(index, local, pixels, hits)
         return albedo
+
+    def part_albedo(
+        self,
+        index: int,
+        points_local_m: Floats,
+        pixels: NDArray[np.int64],  # noqa: ARG002 - for those who look a texture up
+        hits: Mapping[str, o3d.core.Tensor],  # noqa: ARG002
+    ) -> Floats:
+        """Return the reflectance (3, n) of a part where rays hit it.
+
+        Args:
+            index: Number of the part.
+            points_local_m: (3, n) the hits in the frame of the part's pattern.
+            pixels: (n,) which of the rays these are.
+            hits: What Open3D says of all rays, such as faces and barycentric coordinates.
+        """
+        return self.parts[index].material.albedo(points_local_m)
 
     def _light(
         self, points: Floats, normals: Floats, hit: NDArray[np.bool_], size: tuple[int, int]

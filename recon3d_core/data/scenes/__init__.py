@@ -1,0 +1,1 @@
+"""Cluttered scenes composed of true objects: how they lie, where they stand, who sees them."""
