@@ -339,6 +339,18 @@ def test_plugin_of_the_guide_finds_an_object(tmp_path, monkeypatch):
     assert pipeline.scene().objects
 
 
+def test_every_folder_is_in_the_architecture():
+    named = set()
+    for cell, _ in pages.tables(ROOT / 'docs/architecture.md', 'folder', 'what lives there'):
+        first, *others = cell.split(', ')  # the others lie beside it
+        parent = (ROOT / first).parent
+        named |= {ROOT / first, *(parent / other for other in others)}
+    assert not [path for path in named if not path.exists()]
+    tops = (ROOT / 'recon3d_core', ROOT / 'recon3d_ros')
+    folders = {path.parent for top in tops for path in top.glob('*/*.py')}
+    assert not folders - named
+
+
 def test_kinds_of_plugins_are_documented():
     rows = pages.tables(PLUGIN_GUIDE, 'kind', 'base class', 'what it must do')
     assert {row[0] for row in rows} == set(registry.KINDS)

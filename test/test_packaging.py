@@ -62,6 +62,16 @@ def test_there_is_something_to_share() -> None:
     assert kinds == {'.xml', '.py', '.yaml', '.rviz'}
 
 
+def test_what_lies_beside_the_code_is_packaged() -> None:
+    setup = ast.parse((ROOT / 'setup.py').read_text())
+    [given] = [k.value for k in ast.walk(setup) if getattr(k, 'arg', '') == 'package_data']
+    patterns = ast.literal_eval(given)['recon3d_core']
+    packaged = {path for pattern in patterns for path in (ROOT / 'recon3d_core').glob(pattern)}
+    beside = {path for path in (ROOT / 'recon3d_core').rglob('*.*') if path.is_file()}
+    missing = {path for path in beside - packaged if path.suffix not in ('.py', '.pyc')}
+    assert not missing
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_pip_install_editable(checkout: Path, tmp_path: Path) -> None:
