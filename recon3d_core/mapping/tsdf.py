@@ -136,7 +136,9 @@ class TsdfMapper(Mapper):
         max_depth_m = float(self.config.max_depth_m)
         depth_m = without_edges(frame.depth_m, max_depth_m, self.config.max_depth_step)
         # Of images, Open3D takes uint16 with uint8, or float32 with float32, which costs more.
-        depth = (depth_m * (_MAX_UINT16 / max_depth_m) + 0.5).astype(np.uint16)
+        depth_m *= np.float32(_MAX_UINT16 / max_depth_m)
+        depth_m += np.float32(0.5)
+        depth = depth_m.astype(np.uint16)
         with self._lock:
             self._integrate(frame, frame.T_world_camera, depth, max_depth_m)
 
