@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.config import option, PluginConfig
+from recon3d_core.detection._groups import sparse_groups
 from recon3d_core.detection.clusters import (
-    connected_groups,
     join_overhanging,
     near_cluster,
     Pixels,
@@ -22,11 +22,10 @@ from recon3d_core.detection.clusters import (
     stands_out,
     thinned,
 )
-from recon3d_core.detection.planes import find_supports, PlaneSearch, Support
+from recon3d_core.detection.planes import find_supports, PlaneSearch, rows, Support
 from recon3d_core.geometry.transforms import apply
 from recon3d_core.interfaces import Detector, DetectorConfig
 from recon3d_core.types import Detection, Detections, Frame
-from scipy import ndimage
 
 _PLANE_MEMORY_NS = 2_000_000_000  # clusters without a plane only after so long without one
 
@@ -123,8 +122,8 @@ class DepthClusterDetector(Detector):
         rng = np.random.default_rng(frame.stamp_ns % 2**32)
         search = PlaneSearch(max_planes=config.max_planes, min_area_m2=config.min_plane_area_m2)
         supports = find_supports(
-            points[valid],
-            normals[valid],
+            rows(points, valid),
+            rows(normals, valid),
             depth_noise_m(depth[valid]),
             frame.pose[:3, 3],
             up,
@@ -160,17 +159,18 @@ class DepthClusterDetector(Detector):
         config: DepthClusterConfig = self.config
         height = support.plane.height_m(cloud.points)
         coarse = height[::2, ::2]
-        hanging = cloud.points[::2, ::2][
-            cloud.valid[::2, ::2] & (coarse < -0.04) & (coarse > -0.3)
-        ]
+        hanging = rows(
+            cloud.points[::2, ::2], cloud.valid[::2, ::2] & (coarse < -0.04) & (coarse > -0.3)
+        )
         below = hanging @ support.T_axes[:, :2].astype(np.float32)
         floor = np.maximum(0.6 * config.min_height_m, 2.5 * cloud.noise)
         over = cloud.valid & ~taken & (height > floor) & (height < 2.0 * config.max_size_m)
         # Wider than the support, so that what is only partly above it shows its true size.
-        over[over] = support.covers(cloud.points[over], margin_m=0.5 * config.max_size_m)
+        covered = support.covers(rows(cloud.points, over), margin_m=0.5 * config.max_size_m)
+        over[over] = covered
         gap_m = self._gap(cloud, over)
         least = max(12, config.min_pixels // (2 * config.step**2))
-        clusters = connected_groups(cloud.points, over, support.T_axes, gap_m, least)
+        clusters = sparse_groups(cloud.points, over, support.T_axes, gap_m, least)
         clusters = [
             part
             for pixels in clusters
@@ -244,16 +244,16 @@ class DepthClusterDetector(Detector):
         x1, y1 = np.minimum(pixels.max(0) + 4 * step, (width - 1, height - 1)).astype(int)
         crop = frame.depth[y0 : y1 + 1, x0 : x1 + 1]
         camera = frame.camera.cropped(int(x0), int(y0), crop.shape[1], crop.shape[0])
-        world = apply(frame.pose, camera.points(crop))
+        world = apply(frame.pose, camera.points(crop).reshape(-1, 3)).reshape(*crop.shape, 3)
         member = near_cluster(world, points, 1.2 * max(self.config.gap_m, 0.012)) & (crop > 0)
         if support is not None:
             low = np.maximum(0.004, 1.5 * depth_noise_m(crop))
             member &= support.plane.height_m(world) > low
         part = cv2.morphologyEx(member.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5)))
-        labels, count = ndimage.label(part)
-        if count > 1:  # specks of the support's noise
-            sizes = np.bincount(labels.ravel())
-            sizes[0] = 0
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=4)
+        if count > 2:  # specks of the support's noise
+            sizes = stats[:, cv2.CC_STAT_AREA]
+            sizes[0] = 0  # what is no part of the object
             part = (sizes >= 0.1 * sizes.max())[labels]
         mask = np.zeros((height, width), bool)
         mask[y0 : y1 + 1, x0 : x1 + 1] = part > 0
@@ -263,7 +263,7 @@ class DepthClusterDetector(Detector):
         """Return compact clusters where no plane is in view."""
         config: DepthClusterConfig = self.config
         axes = np.eye(3)
-        clusters = connected_groups(cloud.points, cloud.valid, axes, self._gap(cloud, cloud.valid))
+        clusters = sparse_groups(cloud.points, cloud.valid, axes, self._gap(cloud, cloud.valid))
         found = []
         for pixels in clusters:
             points = cloud.points[pixels]
@@ -294,7 +294,9 @@ def _make_cloud(frame: Frame, step: int, max_range_m: float) -> _Cloud:
     kernel = np.ones((3, 3), np.uint8)
     nearest = cv2.erode(np.where(valid, depth, np.float32(100)), kernel)
     valid &= cv2.dilate(depth, kernel) - nearest < 0.008 + 0.012 * step * depth
-    points = apply(frame.pose, frame.camera.subsampled(step).points(depth))
+    local = frame.camera.subsampled(step).points(depth)
+    # As one list of points: a stack of rows would be multiplied row by row.
+    points = apply(frame.pose, local.reshape(-1, 3)).reshape(local.shape)
     return _Cloud(points, valid, depth, depth_noise_m(depth))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.geometry.transforms import frame_from_normal
 from recon3d_core.types import Plane
-from scipy import ndimage
 
 _SAMPLES = 1500  # points on which hypotheses are scored; more changes the winner rarely
 
@@ -46,6 +46,11 @@ def within(index: NDArray[np.integer], shape: tuple[int, ...]) -> NDArray[np.boo
     return inside
 
 
+def rows(values: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return `values[chosen]` (n, 3) of values (..., 3), several times faster."""
+    return values.reshape(-1, values.shape[-1]).take(np.flatnonzero(chosen), axis=0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Support:
     """A connected part of a plane on which things can stand.
@@ -75,11 +80,13 @@ class Support:
             kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (size, size))
             area = cv2.dilate(np.pad(self.area, cells).astype(np.uint8), kernel) > 0
             origin = origin - cells * self.cell_size_m
-        xy = points_world_m @ self.T_axes[:, :2].astype(points_world_m.dtype)
-        index = np.floor((xy - origin) / self.cell_size_m).astype(np.int32)
-        inside = within(index, area.shape)
-        index[~inside] = 0
-        covered: NDArray[np.bool_] = inside & area[index[..., 0], index[..., 1]]
+        # Coordinates one after the other: columns of (N, 2) cost several times more.
+        xy = self.T_axes[:, :2].T.astype(points_world_m.dtype) @ points_world_m.T
+        x, y = np.floor((xy - origin[:, None]) / self.cell_size_m).astype(np.int32)
+        nx, ny = area.shape
+        covered = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)
+        place = np.where(covered, x * np.int32(ny) + y, 0)
+        covered &= area.ravel().take(place)
         return covered
 
     def ring(self, points_world_m: NDArray[np.floating]) -> float:
@@ -120,7 +127,7 @@ def find_supports(
     usable = np.isfinite(normals_world[:, 0])
     if up_world is not None:
         usable &= normals_world @ up_world.astype(np.float32) > np.cos(3 * search.max_tilt_rad)
-    points, normals, noise = (a[usable] for a in (points_world_m, normals_world, noise_m))
+    points, noise = rows(points_world_m, usable), noise_m[usable]
     supports: list[Support] = []
     for _ in range(search.max_planes):
         if len(points) < 300:
@@ -135,8 +142,8 @@ def find_supports(
         if up_world is None and above < 0:
             plane, above = Plane(-plane.normal_world, -plane.offset_m), -above
         if above > 0:
-            supports += _connected_areas(plane, points[near], points_world_m, search)
-        points, normals, noise = points[~near], normals[~near], noise[~near]
+            supports += _connected_areas(plane, rows(points, near), points_world_m, search)
+        points, noise = rows(points, ~near), noise[~near]
     return supports
 
 
@@ -182,7 +189,7 @@ def _ransac(
         near = _inliers(plane, points, noise, search, factor)
         if near.sum() < 50:
             return None
-        plane = _least_squares(points[near], plane.normal_world)
+        plane = _least_squares(rows(points, near), plane.normal_world)
     if up is not None and plane.normal_world @ up < np.cos(search.max_tilt_rad):
         return None
     return plane
@@ -247,15 +254,14 @@ def _joined_over_shadows(seen: NDArray[np.uint8], search: PlaneSearch) -> list[N
     """
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
     closed = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, kernel)
-    labels, count = ndimage.label(closed)
-    cells = np.bincount(labels.ravel(), minlength=count + 1)
-    cells[0] = 0
-    large = cells * search.cell_size_m**2 >= 0.2 * search.min_area_m2
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=4)
+    large = stats[:, cv2.CC_STAT_AREA] * search.cell_size_m**2 >= 0.2 * search.min_area_m2
+    large[0] = False
     kept = large[labels]
     reach = 2 * round(search.bridge_m / 2 / search.cell_size_m) + 1
     near = cv2.dilate(kept.astype(np.uint8), np.ones((reach, reach), np.uint8))
-    groups, count = ndimage.label(near)
-    return [kept & (groups == number) for number in range(1, count + 1)]
+    count, groups = cv2.connectedComponents(near, connectivity=4)
+    return [kept & (groups == number) for number in range(1, count)]
 
 
 def _cells_with_points_below(
@@ -267,7 +273,7 @@ def _cells_with_points_below(
     cell: float,
 ) -> NDArray[np.bool_]:
     """Return the cells (nx, ny) beneath which something was seen through the plane."""
-    low = points[plane.height_m(points) < -0.04]
+    low = rows(points, plane.height_m(points) < -0.04)
     index = np.floor((low @ axes[:, :2].astype(np.float32) - origin) / cell).astype(np.int32)
     index = index[within(index, shape)]
     cells = np.zeros(shape, bool)
