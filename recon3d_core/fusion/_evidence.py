@@ -120,16 +120,27 @@ def _surface(
     smooth = cv2.blur(np.where(edge, 0, depth), (5, 5))
     count = cv2.blur(np.where(edge, 0, 1).astype(np.float32), (5, 5))
     smooth = np.where(count > 0.2, smooth / np.maximum(count, 0.2), depth)
-    rays = pixel_rays_uncached(camera)
-    points = rays * smooth[..., None]
-    across = cv2.Sobel(points, cv2.CV_32F, 1, 0, ksize=3)
-    down = cv2.Sobel(points, cv2.CV_32F, 0, 1, ksize=3)
-    normal = np.cross(across, down)
-    length = np.linalg.norm(normal, axis=-1)
-    facing = np.abs((normal * rays).sum(-1))
-    cosine = np.where(length > 0, facing / np.maximum(length, 1e-12), 1.0)
-    cosine[edge] = np.maximum(cosine[edge], 0.5)
-    return np.clip(cosine, MIN_COSINE, 1.0).astype(np.float32), edge
+    cosine = _facing(pixel_rays_uncached(camera), smooth)
+    cosine[edge] = np.maximum(cosine[edge], np.float32(0.5))
+    return np.clip(cosine, np.float32(MIN_COSINE), np.float32(1)), edge
+
+
+def _facing(rays: NDArray[np.float32], depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return distance from the surface over distance along the axis (H, W); 1 where unknown.
+
+    Args:
+        rays: (H, W, 3) rays of the pixels, scaled to z = 1.
+        depth_m: (H, W).
+    """
+    ray_x, ray_y = rays[..., 0], rays[..., 1]
+    axes = (ray_x * depth_m, ray_y * depth_m, depth_m)
+    ax, ay, az = (cv2.Sobel(values, cv2.CV_32F, 1, 0, ksize=3) for values in axes)
+    dx, dy, dz = (cv2.Sobel(values, cv2.CV_32F, 0, 1, ksize=3) for values in axes)
+    # Axis by axis: products and sums over a short last axis are several times slower.
+    x, y, z = ay * dz - az * dy, az * dx - ax * dz, ax * dy - ay * dx
+    length = np.sqrt(x * x + y * y + z * z)
+    facing = np.abs(x * ray_x + y * ray_y + z)
+    return np.where(length > 0, facing / np.maximum(length, np.float32(1e-12)), np.float32(1))
 
 
 def pixel_rays_uncached(camera: Camera) -> NDArray[np.float32]:

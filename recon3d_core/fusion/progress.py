@@ -62,10 +62,30 @@ def _difference(inside: NDArray[np.bool_], grid: VoxelGrid, earlier: _Earlier) -
     scale = (grid.voxel_size_m / earlier.grid.voxel_size_m) ** 3
     total_before = before.sum() / scale
     if grid is not earlier.grid:
-        index = earlier.grid.indices(grid.centers_world_m())
-        held = ((index >= 0) & (index < shape)).all(-1)
-        before = held & before[tuple(np.moveaxis(np.clip(index, 0, np.array(shape) - 1), -1, 0))]
+        before = _looked_up(before, earlier.grid, grid)
     common = float((before & inside).sum())
     # What was outside of the present grid counts too.
     union = float(inside.sum()) + max(float(total_before), float(before.sum())) - common
     return 1 - common / union if union else 0.0
+
+
+def _looked_up(
+    values: NDArray[np.bool_], held_on: VoxelGrid, grid: VoxelGrid
+) -> NDArray[np.bool_]:
+    """Return a grid's values at the voxel centres (nx, ny, nz) of another; False outside."""
+    T_held_grid = held_on.T_grid_world @ grid.T_world_grid / held_on.voxel_size_m
+    inside = np.ones(grid.shape, bool)
+    flat = np.zeros(grid.shape, np.intp)
+    for axis, size in enumerate(held_on.shape):
+        # A place is a sum of what each of its three indices adds: no points have to be made.
+        x, y, z = (
+            T_held_grid[axis, k] * grid.voxel_size_m * (np.arange(n) + 0.5)
+            for k, n in enumerate(grid.shape)
+        )
+        plane = (x[:, None] + y + T_held_grid[axis, 3]).astype(np.float32)
+        place = np.floor(plane[:, :, None] + z.astype(np.float32)).astype(np.int32)
+        inside &= (place >= 0) & (place < size)
+        flat *= size
+        flat += np.clip(place, 0, size - 1)
+    inside &= values.ravel().take(flat)
+    return inside

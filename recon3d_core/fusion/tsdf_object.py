@@ -148,21 +148,25 @@ class TsdfObjectReconstructor(Reconstructor):
     ) -> None:
         """Add one view's evidence, given each voxel's pixel and depth."""
         truncation = np.float32(self.truncation_m(state.grid))
-        label = evidence.label[index]
-        ahead = evidence.depth_m[index] - depth_m
-        free = (label == BACKGROUND) & (ahead > 0.4 * truncation)
-        free |= (label == OBJECT) & (ahead > truncation)
-        state.free[free] += 1
-        surface = (label == BACKGROUND) & (np.abs(ahead) <= 0.4 * truncation)
-        state.free[surface] += self.config.background_vote
+        pixel = index.astype(np.intp)  # once: every look-up would convert it anew
+        label = evidence.label.take(pixel)
+        ahead = evidence.depth_m.take(pixel)
+        ahead -= depth_m
+        apart = np.abs(ahead)
+        background, thing = label == BACKGROUND, label == OBJECT
+        free = background & (ahead > 0.4 * truncation)
+        free |= thing & (ahead > truncation)
+        state.free += free
+        surface = background & (apart <= 0.4 * truncation)
+        state.free += surface * np.float32(self.config.background_vote)
         if self.config.hole_vote > 0:
-            state.free[label == HOLE] += self.config.hole_vote
+            state.free += (label == HOLE) * np.float32(self.config.hole_vote)
         np.minimum(state.free, self.config.max_weight, out=state.free)
         # The slope is at least MIN_COSINE, hence the two steps: first coarse, then exact.
-        near = np.flatnonzero((label == OBJECT) & (np.abs(ahead) < truncation * 2))
-        pixels = index[near]
+        near = np.flatnonzero(thing & (apart < truncation * 2))
+        pixels = pixel[near]
         distance = ahead[near] * evidence.slope[pixels]
-        keep = (np.abs(ahead[near]) < truncation) | (np.abs(distance) < truncation * 0.5)
+        keep = np.flatnonzero((apart[near] < truncation) | (np.abs(distance) < truncation * 0.5))
         near, pixels, distance = near[keep], pixels[keep], distance[keep]
         # Behind the surface trust fades quickly: what the other side of a thin wall was seen to
         # be like counts more than what the first side tells of its depth.
@@ -172,8 +176,9 @@ class TsdfObjectReconstructor(Reconstructor):
         weight = fading * evidence.weight[pixels]
         self._average(state, near, distance, weight)
         if evidence.rgb is not None:
-            close = np.abs(distance) < 1.5 * state.grid.voxel_size_m
-            self._paint(state, near[close], evidence.rgb[pixels[close]], weight[close])
+            close = np.flatnonzero(np.abs(distance) < 1.5 * state.grid.voxel_size_m)
+            colors = evidence.rgb.take(pixels[close], axis=0)
+            self._paint(state, near[close], colors, weight[close])
 
     def _average(
         self,

@@ -89,33 +89,37 @@ def align_view(
     points = _points_world_m(view)
     if len(points) < 100 or len(surface.points_m) < 100:
         return view, None
-    correction = register(points, surface, options)
+    correction, misfit_m = register(points, surface, options)
     if correction is not None:
         pose = correction @ view.frame.pose
         view = dataclasses.replace(
             view, frame=dataclasses.replace(view.frame, T_world_camera=pose)
         )
-        points = apply(correction, points)
-    return view, _misfit(points, surface, 2.0 * options.max_shift_m)[0]
+    return view, misfit_m
 
 
-def register(points_m: Array, surface: Surface, options: AlignmentOptions) -> Pose | None:
+def register(
+    points_m: Array, surface: Surface, options: AlignmentOptions
+) -> tuple[Pose | None, float]:
     """Return the motion (4, 4) that brings points (N, 3) onto a surface, or None.
 
     None where they do not overlap, the motion is too large, or it does not fit clearly better.
+
+    Returns:
+        The motion, and the median distance in metres that it leaves.
     """
     center = points_m.mean(0)
     reach = 2.0 * options.max_shift_m
     motion = np.eye(4)
     before, overlap_before = _misfit(points_m, surface, reach)
     if overlap_before < 0.4 or before < _GOOD_M:
-        return None
+        return None, before
     for _ in range(_ROUNDS):
         moved = apply(motion, points_m)
         distance, nearest = surface.tree.query(moved, distance_upper_bound=reach)
         near = np.isfinite(distance)
-        if near.sum() < 60:
-            return None
+        if np.count_nonzero(near) < 60:
+            return None, before
         step = _step(moved[near], surface, nearest[near], center, options.max_shift_m)
         motion = step @ motion
         if np.abs(step - np.eye(4)).max() < 1e-5:
@@ -124,10 +128,10 @@ def register(points_m: Array, surface: Surface, options: AlignmentOptions) -> Po
     shift = float(np.linalg.norm(apply(motion, center) - center))
     turn = float(np.arccos(np.clip((np.trace(motion[:3, :3]) - 1) / 2, -1, 1)))
     if shift > options.max_shift_m or turn > 4.0 * options.max_shift_m:
-        return None
+        return None, before
     if after > (1 - options.min_gain) * before or overlap_after < overlap_before - 0.1:
-        return None
-    return motion
+        return None, before
+    return motion, after
 
 
 def _misfit(points: Array, surface: Surface, reach: float) -> tuple[float, float]:
@@ -137,7 +141,7 @@ def _misfit(points: Array, surface: Surface, reach: float) -> tuple[float, float
     if not near.any():
         return np.inf, 0.0
     offset = points[near] - surface.points_m[nearest[near]]
-    along = np.abs((offset * surface.normals[nearest[near]]).sum(1))
+    along = np.abs(np.einsum('ni,ni->n', offset, surface.normals[nearest[near]]))
     return float(np.median(along)), float(near.mean())
 
 
@@ -146,10 +150,11 @@ def _step(
 ) -> Pose:
     """Return one Gauss-Newton step with Huber weights and a zero-motion prior."""
     normals = surface.normals[nearest].astype(np.float64)
-    residual = ((points - surface.points_m[nearest]) * normals).sum(1)
+    residual = np.einsum('ni,ni->n', points - surface.points_m[nearest], normals)
     spread = max(1.5 * float(np.median(np.abs(residual))), 1e-4)
     weight = spread / np.maximum(np.abs(residual), spread)
-    jacobian = np.concatenate([np.cross(points - center, normals), normals], 1)
+    (x, y, z), (a, b, c) = (points - center).T, normals.T
+    jacobian = np.stack([y * c - z * b, z * a - x * c, x * b - y * a, a, b, c], 1)
     hessian = jacobian.T @ (weight[:, None] * jacobian)
     # As if a few points said "do not move": slides along planes and axes stay at zero.
     prior = 0.02 * len(points) * np.array([scale_m**2] * 3 + [1.0] * 3)

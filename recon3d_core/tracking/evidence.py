@@ -27,6 +27,7 @@ class Surface:
         """Keep at most `max_points` of the points (N, 3)."""
         self.points = thinned(np.asarray(points_world_m, np.float32), max_points)
         self._tree: cKDTree | None = None
+        self._box_m: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
     def add(self, points_world_m: NDArray[np.float32], max_points: int) -> None:
         """Take more points in."""
@@ -42,6 +43,14 @@ class Surface:
     def _set(self, points: NDArray[np.float32]) -> None:
         self.points = points
         self._tree = None
+        self._box_m = None
+
+    @property
+    def box_m(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Lowest and highest corner (3,) of the box around the points, at least one."""
+        if self._box_m is None:
+            self._box_m = self.points.min(0), self.points.max(0)
+        return self._box_m
 
     @property
     def tree(self) -> cKDTree:
@@ -58,8 +67,8 @@ class Surface:
         """Return whether the boxes of two surfaces are closer than a radius."""
         if not len(self.points) or not len(other.points):
             return False
-        low, high = self.points.min(0) - radius_m, self.points.max(0) + radius_m
-        return bool((other.points.max(0) >= low).all() and (other.points.min(0) <= high).all())
+        (low, high), (other_low, other_high) = self.box_m, other.box_m
+        return bool((other_high >= low - radius_m).all() and (other_low <= high + radius_m).all())
 
     def part_near(self, other: Surface, radius_m: float) -> float:
         """Return which part of this surface is closer to another than a radius."""
