@@ -19,11 +19,6 @@ from recon3d_core.data.augment import (
 import torch
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def disc_views(count=12, size=48):
     """Return red discs, colour times coverage, on black."""
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing='ij')

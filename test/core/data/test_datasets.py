@@ -24,11 +24,6 @@ import torch
 SMALL = {'train_objects': 2, 'val_objects': 1, 'test_objects': 1, 'draws': 1, 'views_per_draw': 4}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp('views')

@@ -22,11 +22,6 @@ NAMES = ('procedural/chair/000001', 'procedural/mug/000002', 'procedural/table/8
 N, M = 96, 48
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope='module')
 def pack_file(tmp_path_factory):
     path = tmp_path_factory.mktemp('pack') / 'small.pack'

@@ -19,15 +19,6 @@ import trimesh
 RESOLUTION = 64
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Keep torch from fighting for cores with the tests beside this one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def ball(radius=0.4):
     return object_mesh(trimesh.creation.icosphere(subdivisions=5, radius=radius))
 

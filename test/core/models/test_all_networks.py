@@ -24,14 +24,6 @@ HUGE = {'pix2vox_a', 'pix2voxpp_a'}  # some 100 million parameters
 PUBLISHED = {'pix2vox_a', 'pix2vox_f', 'pix2voxpp_a', 'pix2voxpp_f', 'r2n2_gru', 'r2n2_lstm'}
 
 
-@pytest.fixture(autouse=True, scope='module')
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(
     scope='module',
     params=[pytest.param(name, marks=[pytest.mark.slow] * (name in HUGE)) for name in NAMES],

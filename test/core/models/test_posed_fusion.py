@@ -16,15 +16,6 @@ from scipy.spatial.transform import Rotation
 import torch
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Two threads of torch on cores that others use are many times slower than one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def cameras(batch: int, views: int, seed: int = 0, distance: float = 2.0) -> ViewCameras:
     T = np.tile(np.eye(4, dtype=np.float32), (batch, views, 1, 1))
     rotations = Rotation.random(batch * views, rng=np.random.default_rng(seed)).as_matrix()

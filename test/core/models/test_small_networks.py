@@ -14,14 +14,6 @@ SMALL = ('pix2vox_s', 'r2n2_s')
 MOST_PARAMETERS = 3_000_000
 
 
-@pytest.fixture(autouse=True, scope='module')
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def ball(n, radius=0.3):
     axis = (torch.arange(n) + 0.5) / n - 0.5
     x, y, z = torch.meshgrid(axis, axis, axis, indexing='ij')

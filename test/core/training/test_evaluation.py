@@ -35,9 +35,7 @@ COLUMNS = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _plugins(monkeypatch):
-    monkeypatch.setenv('RECON3D_PLUGINS', solids.PLUGINS)
+pytestmark = pytest.mark.usefixtures('solid_plugins')
 
 
 def write_tiny(path, threshold=0.4, seed=0):

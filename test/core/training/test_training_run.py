@@ -29,7 +29,6 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp('finished')
     patch = pytest.MonkeyPatch()
     patch.setenv('RECON3D_PLUGINS', solids.PLUGINS)
-    torch.set_num_threads(1)
     stages = [{'steps': 60, 'views': [1, 3], 'lr': 0.004, 'schedule': 'one_cycle'}]
     validation = {'every': 20, 'objects': 6, 'views': [1, 3]}
     path = recipe_file(folder, stages=stages, validation=validation, pictures=2)
