@@ -17,6 +17,7 @@ ATTRIBUTES: Mapping[str, int] = {'tsdf': 1, 'weight': 1, 'color': 3}
 """Values of a voxel, float32, and their channels."""
 
 _FIRST_BLOCKS = 2048
+_ROOM = 1.1  # places to the number that is needed, where doubling would pass the bound
 # Blocks are dropped this much at a time, so that not every frame at the bound pays for it.
 _DROPPED_SHARE = 0.05
 _CLEARED_AT_ONCE = 2000  # blocks whose voxels are looked at together, for a bounded memory
@@ -49,14 +50,16 @@ class BoundedBlocks:
 
     def clear(self) -> None:
         """Forget all blocks."""
-        kinds = [o3d.core.float32] * len(ATTRIBUTES)
-        self.grid = o3d.t.geometry.VoxelBlockGrid(
+        self.grid = self._empty_grid(min(_FIRST_BLOCKS, self.max_blocks))
+
+    def _empty_grid(self, capacity: int) -> Any:
+        return o3d.t.geometry.VoxelBlockGrid(
             list(ATTRIBUTES),
-            kinds,
+            [o3d.core.float32] * len(ATTRIBUTES),
             list(ATTRIBUTES.values()),
             self.voxel_size_m,
             self.resolution,
-            min(_FIRST_BLOCKS, self.max_blocks),
+            capacity,
             self.device,
         )
 
@@ -91,20 +94,21 @@ class BoundedBlocks:
             blocks: (B, 3) block coordinates, not more than the bound, none twice.
             camera_world_m: (3,) where the camera is.
         """
-        hashmap = self.grid.hashmap()
         keys = self.tensor(blocks)
         new = len(blocks)
-        if len(self) + new > min(hashmap.capacity(), self.max_blocks):
-            new = int((~hashmap.find(keys)[1].cpu().numpy()).sum())
+        if len(self) + new > self.max_blocks:
+            new = int((~self.grid.hashmap().find(keys)[1].cpu().numpy()).sum())
         excess = len(self) + new - self.max_blocks
         if excess > 0:
             count = max(excess, int(_DROPPED_SHARE * self.max_blocks))
             self._drop(count, blocks, camera_world_m)
-        if len(self) + new > hashmap.capacity():
-            # Left alone, Open3D grows by what is missing, and copies everything every frame.
-            grown = max(2 * hashmap.capacity(), len(self) + new)
-            hashmap.reserve(min(grown, self.max_blocks))
-        places, fresh = hashmap.activate(keys)
+        capacity = self.grid.hashmap().capacity()
+        # To integrate, Open3D asks for as many free places as a frame has blocks, though all of
+        # them have one by then.
+        needed = len(self) + new + len(blocks)
+        if needed > capacity:
+            self._grow(max(min(2 * capacity, self.max_blocks), int(_ROOM * needed)))
+        places, fresh = self.grid.hashmap().activate(keys)
         if self._erased:
             # The place of an erased block keeps its values.
             for name in ATTRIBUTES:
@@ -136,10 +140,32 @@ class BoundedBlocks:
         if not len(blocks):
             return
         self.activate(blocks, np.zeros(3))
-        places = self.grid.hashmap().find(self.tensor(blocks))[0].to(o3d.core.int64)
+        self._fill(
+            {'blocks': blocks, **{name: arrays[name][: len(blocks)] for name in ATTRIBUTES}}
+        )
+
+    def _grow(self, capacity: int) -> None:
+        """Move to a grid with more places.
+
+        Open3D's own `reserve` copies value by value, which takes about a millisecond per block.
+        """
+        arrays = self.arrays()
+        self.grid = self._empty_grid(capacity)
+        self._erased = False
+        if len(arrays['blocks']):
+            self.grid.hashmap().activate(self.tensor(arrays['blocks']))
+            self._fill(arrays)
+
+    def _fill(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Set the values of blocks that have a place."""
+        places = self.grid.hashmap().find(self.tensor(arrays['blocks']))[0].to(o3d.core.int64)
         for name in ATTRIBUTES:
-            values = arrays[name][: len(blocks)].astype(np.float32)
-            self.grid.attribute(name)[places] = self.tensor(values)
+            values = arrays[name].astype(np.float32, copy=False)
+            attribute = self.grid.attribute(name)
+            if attribute.is_cpu:
+                attribute.numpy()[places.numpy()] = values
+            else:
+                attribute[places] = self.tensor(values)
 
     def clear_box(self, box: Box) -> None:
         """Forget what is inside a box, to the voxel."""

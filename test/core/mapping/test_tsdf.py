@@ -4,11 +4,13 @@ import dataclasses
 import logging
 
 import numpy as np
+import open3d as o3d
 import pytest
 from recon3d_core.errors import FrameError, InputError
 from recon3d_core.geometry.cameras import Camera
 from recon3d_core.geometry.transforms import look_at, make_transform
 from recon3d_core.mapping._tsdf_reference import reference_tsdf
+from recon3d_core.mapping.blocks import ATTRIBUTES, BoundedBlocks
 from recon3d_core.mapping.depth import without_edges
 from recon3d_core.mapping.tsdf import TsdfConfig, TsdfMapper
 from recon3d_core.meshing.render import cast_mesh
@@ -311,3 +313,24 @@ def test_far_from_the_origin(sphere):
         mapper.integrate(dataclasses.replace(view, T_world_camera=pose))
     error = np.linalg.norm(mapper.mesh().vertices_m - offset, axis=1) - 0.3
     assert np.median(np.abs(error)) < 0.25 * VOXEL_M
+
+
+def test_growing_keeps_what_was_stored_and_leaves_room_for_a_frame():
+    blocks = BoundedBlocks(0.02, 4, 3500, o3d.core.Device('CPU:0'))
+    keys = np.random.default_rng(0).permutation(12**3 * 2)[:3400, None]
+    keys = (keys // (1, 12, 144) % (12, 12, 24)).astype(np.int32)
+    for begin in range(0, 3400, 850):
+        part = keys[begin : begin + 850]
+        blocks.activate(part, np.zeros(3))
+        # Else Open3D makes room while it integrates, at a millisecond per block.
+        assert blocks.grid.hashmap().capacity() >= len(blocks) + len(part)
+        values = {name: np.full((850, 4, 4, 4, n), begin + n) for name, n in ATTRIBUTES.items()}
+        blocks._fill({'blocks': part, **values})
+    assert len(blocks) == 3400
+    assert blocks.grid.hashmap().capacity() < 1.2 * 3500 + 850
+    stored = blocks.arrays()
+    first = {tuple(key): 850 * (index // 850) for index, key in enumerate(keys.tolist())}
+    begins = np.array([first[tuple(key)] for key in stored['blocks'].tolist()])
+    for name, n in ATTRIBUTES.items():
+        np.testing.assert_array_equal(stored[name].reshape(3400, -1).min(1), begins + n)
+        np.testing.assert_array_equal(stored[name].reshape(3400, -1).max(1), begins + n)
