@@ -201,6 +201,8 @@ class ObjectState:
         previous = None if self.estimate is None else self.estimate.T_world_object
         T_world_object, size_m = place(mesh, normal, previous)
         self.revision += 1
+        # A reconstructor may have refused some; one that does not count them says 0.
+        views_used = seen.views_used or self.views_used
         agreement = 0.5 + 0.5 * verdict.silhouette_iou if verdict.passed else 0.3
         return ObjectEstimate(
             id=self.id,
@@ -210,7 +212,7 @@ class ObjectState:
             shape=shape,
             T_world_object=T_world_object,
             size_m=size_m,
-            views_used=self.views_used,
+            views_used=views_used,
             watertight=closed,
             volume_m3=volume_m3(mesh) if closed else 0.0,
             seen_fraction=seen_fraction(mesh),
@@ -220,7 +222,7 @@ class ObjectState:
             support=self.support,
             revision=self.revision,
             observed_only=observed_only,
-            expected_change=self.progress.note(shape.occupancy, shape.grid, self.views_used),
+            expected_change=self.progress.note(shape.occupancy, shape.grid, views_used),
         )
 
 
