@@ -30,11 +30,13 @@ KINDS = (
     'sink',
     'pose_source',
     'model',
+    'segmenter',
     'dataset',
 )
 
 BUILTINS: dict[str, dict[str, str]] = {
     'detector': {
+        'centermask': 'recon3d_core.detection.centermask:CenterMaskDetector',
         'depth_cluster': 'recon3d_core.detection.depth_cluster:DepthClusterDetector',
         'foreground': 'recon3d_core.detection.foreground:ForegroundDetector',
         'frame_masks': 'recon3d_core.detection.frame_masks:FrameMasksDetector',
@@ -91,12 +93,14 @@ BUILTINS: dict[str, dict[str, str]] = {
         'visual_hull': 'recon3d_core.models.baselines.hulls:VisualHull',
         'convex_hull': 'recon3d_core.models.baselines.hulls:ConvexHull',
     },
+    'segmenter': {'centermask': 'recon3d_core.models.centermask.model:CenterMask'},
     'dataset': {
         'household': 'recon3d_core.data.sets.household:HouseholdSet',
         'pack': 'recon3d_core.data.sets.packed:PackSet',
         'pix3d': 'recon3d_core.data.sets.pix3d:Pix3dSet',
         'procedural': 'recon3d_core.data.sets.procedural:ProceduralSet',
         'r2n2': 'recon3d_core.data.sets.r2n2:R2n2Set',
+        'scenes': 'recon3d_core.data.sets.scenes:ScenesSet',
     },
 }
 

@@ -50,7 +50,10 @@ def mask_ious(predicted: Masks, truth: Masks) -> Array:
 
 
 def match_instances(
-    predicted: Masks, scores: Sequence[float], instances: NDArray[np.integer], least_px: int = 1
+    predicted: Masks,
+    scores: Sequence[float] | Array,
+    instances: NDArray[np.integer],
+    least_px: int = 1,
 ) -> InstanceMatch:
     """Compare the predictions of an image with its objects.
 
@@ -90,7 +93,7 @@ def instance_ap(matches: Sequence[InstanceMatch], threshold: float = 0.5) -> flo
     """
     if not 0 < threshold <= 1:
         raise InputError('IoU threshold', threshold, 'in (0, 1]')
-    scores, hits = _verdicts(matches, threshold)
+    scores, hits = verdicts(matches, threshold)
     total = sum(match.ious.shape[1] for match in matches)
     if total == 0:
         return float('nan')
@@ -103,13 +106,13 @@ def instance_ap(matches: Sequence[InstanceMatch], threshold: float = 0.5) -> flo
 
 def instance_f1(matches: Sequence[InstanceMatch], threshold: float, score: float) -> float:
     """Return 2 TP / (predictions + objects) of the predictions with at least a score."""
-    scores, hits = _verdicts(matches, threshold)
+    scores, hits = verdicts(matches, threshold)
     kept = scores >= score
     total = sum(match.ious.shape[1] for match in matches)
     return float(2 * hits[kept].sum() / max(1, int(kept.sum()) + total))
 
 
-def _verdicts(
+def verdicts(
     matches: Sequence[InstanceMatch], threshold: float
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Return scores and whether each prediction is true, without those that do not count."""

@@ -1,4 +1,4 @@
-"""Networks from views to shapes: one folder per family of the survey, one line to make one."""
+"""Networks: one folder per family of the survey, one line to make one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recon3d_core import config, registry
-from recon3d_core.models.base import VolumeNetwork
+from recon3d_core.models.base import Network, VolumeNetwork
 from recon3d_core.models.weights import load_weights, read_card
 
 
@@ -27,12 +27,31 @@ def create_model(
         ConfigError: An option is unknown, of the wrong type or out of range.
         InputError: The weights are missing, broken, or of another network.
     """
-    kind = registry.load('model', name)
+    model: VolumeNetwork = _create('model', name, weights, device, options)
+    return model
+
+
+def create_network(
+    name: str, weights: str | Path | None = None, device: str = 'cpu', **options: Any
+) -> Network:
+    """Return a network of any kind: a `model` or a `segmenter`.
+
+    Arguments and errors are those of `create_model`.
+    """
+    kind = 'segmenter' if name in registry.names('segmenter') else 'model'
+    network: Network = _create(kind, name, weights, device, options)
+    return network
+
+
+def _create(
+    kind: str, name: str, weights: str | Path | None, device: str, options: dict[str, Any]
+) -> Any:
+    made = registry.load(kind, name)
     stored = read_card(name, weights).config if weights is not None else {}
-    model: VolumeNetwork = kind(config.validate(kind.Config, {**stored, **options}, prefix=name))
+    network = made(config.validate(made.Config, {**stored, **options}, prefix=name))
     if weights is not None:
-        load_weights(model, name, weights)
-    return model.to(device).eval()
+        load_weights(network, name, weights)
+    return network.to(device).eval()
 
 
 def model_names() -> list[str]:

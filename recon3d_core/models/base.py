@@ -7,13 +7,16 @@ its line in the registry (kind `model`), or by an entry point `recon3d.model` of
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TYPE_CHECKING
 
 from recon3d_core.config import option, PluginConfig
 from recon3d_core.models.cameras import ViewCameras
 from recon3d_core.models.inference import fold_batch_norms
 import torch
 from torch import nn, Tensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class ModelConfig(PluginConfig):
@@ -23,29 +26,55 @@ class ModelConfig(PluginConfig):
     resolution: int = option(32, 'Voxels along an edge of the predicted cube.', ge=8, le=256)
 
 
-class VolumeNetwork(nn.Module, abc.ABC):
+class Network(nn.Module):
+    """What every network has that is trained by a recipe and kept with a card.
+
+    Attributes:
+        name: Name by which the registry finds it.
+        Config: Its options.
+        threshold: Probability or score from which its answer counts as yes; chosen on validation
+            data and stored with the weights.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[PluginConfig]] = PluginConfig
+
+    def __init__(self, config: PluginConfig | None = None) -> None:
+        """Keep the options, the default ones where None."""
+        super().__init__()
+        self.config: Any = self.Config() if config is None else config
+        self.threshold = 0.5
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the parts that a recipe can train or freeze by name; all of it by default."""
+        return {'all': self}
+
+    def optimize_for_inference(self) -> Self:
+        """Make it quicker at the same output, in place, and return it; it cannot train again.
+
+        Batch normalisations are folded into the convolutions before them.
+        """
+        fold_batch_norms(self.eval())
+        return self.requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+
+class VolumeNetwork(Network, abc.ABC):
     """Views of one object in, occupancy probabilities of its cube out.
 
     Whole batches go through `forward`; a stream goes through `start`, `observe` and
     `probabilities`, which cost the same for every view and agree with `forward`.
 
     Attributes:
-        name: Name by which `create_model` finds it.
-        Config: Its options.
         needs: What it cannot do without, of `rgb mask intrinsics pose`.
-        threshold: Probability from which a voxel counts as inside; chosen on validation data and
-            stored with the weights.
     """
 
-    name: ClassVar[str]
     Config: ClassVar[type[ModelConfig]] = ModelConfig
     needs: ClassVar[frozenset[str]] = frozenset({'rgb'})
-
-    def __init__(self, config: ModelConfig | None = None) -> None:
-        """Keep the options, the default ones where None."""
-        super().__init__()
-        self.config: Any = self.Config() if config is None else config
-        self.threshold = 0.5
 
     @property
     def resolution(self) -> int:
@@ -100,20 +129,3 @@ class VolumeNetwork(nn.Module, abc.ABC):
             occupancy: (B, N, N, N) of 0 and 1.
             cameras: Their cameras, for networks that need `pose`.
         """
-
-    def parts(self) -> dict[str, nn.Module]:
-        """Return the parts that a recipe can train or freeze by name; all of it by default."""
-        return {'all': self}
-
-    def optimize_for_inference(self) -> VolumeNetwork:
-        """Make it quicker at the same output, in place, and return it; it cannot train again.
-
-        Batch normalisations are folded into the convolutions before them.
-        """
-        fold_batch_norms(self.eval())
-        return self.requires_grad_(False)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.parameters()).device

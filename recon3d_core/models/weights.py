@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from recon3d_core.models.base import VolumeNetwork
+    from recon3d_core.models.base import Network
 
 _KEY = 'recon3d'
 
@@ -166,7 +166,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return loaded
 
 
-def load_weights(model: VolumeNetwork, name: str, weights: str | Path) -> None:
+def load_weights(model: Network, name: str, weights: str | Path) -> None:
     """Load weights into a network, all of them or none.
 
     Args:

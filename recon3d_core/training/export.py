@@ -7,7 +7,7 @@ import platform
 from typing import Any
 
 from recon3d_core.data.sets.base import DataSet
-from recon3d_core.models.base import VolumeNetwork
+from recon3d_core.models.base import Network
 from recon3d_core.models.weights import save_weights, WeightsCard
 from recon3d_core.training.checkpoints import cannot_write
 from recon3d_core.training.recipe import Recipe
@@ -35,7 +35,7 @@ def describe_data(recipe: Recipe, data: DataSet) -> dict[str, Any]:
 
 def save(
     path: Path,
-    network: VolumeNetwork,
+    network: Network,
     recipe: Recipe,
     data: dict[str, Any],
     progress: Progress,

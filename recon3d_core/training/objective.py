@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recon3d_core.errors import InputError
-from recon3d_core.models.base import VolumeNetwork
+from recon3d_core.models.base import Network, VolumeNetwork
 from recon3d_core.models.cameras import ViewCameras
 from recon3d_core.training.recipe import LossPart
 import torch
@@ -74,7 +74,7 @@ def _shrunk(masks: Tensor, size: int) -> Tensor:
     return pooled.reshape(*masks.shape[:2], 1, size, size)
 
 
-def choose_parts(network: VolumeNetwork, train: list[str], freeze: list[str]) -> dict[str, str]:
+def choose_parts(network: Network, train: list[str], freeze: list[str]) -> dict[str, str]:
     """Freeze all of a network but what a stage trains.
 
     Frozen parts are in `eval` mode: their batch norms neither learn nor count.

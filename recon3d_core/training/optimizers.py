@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from recon3d_core.errors import InputError
-from recon3d_core.models.base import VolumeNetwork
+from recon3d_core.models.base import Network
 from recon3d_core.training.recipe import Recipe, Stage
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ _KINDS = {'adam': torch.optim.Adam, 'adamw': torch.optim.AdamW}
 
 
 def make_optimizer(
-    network: VolumeNetwork, recipe: Recipe, stage: Stage, part_of: dict[str, str]
+    network: Network, recipe: Recipe, stage: Stage, part_of: dict[str, str]
 ) -> torch.optim.Optimizer:
     """Return the optimiser of a stage.
 

@@ -13,15 +13,14 @@ import time
 from typing import Any
 import warnings
 
-from recon3d_core.data.sets import load_dataset
-from recon3d_core.data.sets.base import DataSet
 from recon3d_core.errors import InputError
-from recon3d_core.models import create_model
-from recon3d_core.models.base import VolumeNetwork
+from recon3d_core.models import create_network
+from recon3d_core.models.base import Network
 from recon3d_core.training import checkpoints
 from recon3d_core.training.devices import torch_device
 from recon3d_core.training.progress import progress
 from recon3d_core.training.recipe import differences, load_recipe, make_recipe, Recipe
+from recon3d_core.training.task import make_task
 from recon3d_core.training.trainer import Trainer
 import torch
 import yaml
@@ -67,11 +66,11 @@ def train(
     torch.manual_seed(options.seed)
     network = _network(options)
     with fabric.rank_zero_first():  # it may have to make the data's cache
-        data = _data(options, network)
-        prepare_data(data, 'train')
+        task = make_task(options, network)
+        prepare_data(task.data, 'train')
     about = {'command': command, 'name': Path(recipe).stem, 'devices': fabric.world_size}
     with _stop_on_signal() as stopped:
-        trainer = Trainer(fabric, options, network, data, out, about)
+        trainer = Trainer(fabric, options, network, task, out, about)
         if stored is not None:
             _restore(trainer, stored)
         if fabric.is_global_zero:
@@ -132,25 +131,15 @@ def _devices(device: str, count: int) -> tuple[str, int | list[int]]:
     return 'cuda', [int(chosen.partition(':')[2])] if count == 1 else count
 
 
-def _network(recipe: Recipe) -> VolumeNetwork:
+def _network(recipe: Recipe) -> Network:
     part = recipe.model
-    network = create_model(part.name, part.weights or None, **part.options)
+    network = create_network(part.name, part.weights or None, **part.options)
     if not any(True for _ in network.parameters()):
         raise InputError(f'model {part.name}', 'nothing to train', 'a network with parameters')
     return network
 
 
-def _data(recipe: Recipe, network: VolumeNetwork) -> DataSet:
-    options = {'resolution': network.resolution, **recipe.data.options}
-    data = load_dataset(recipe.data.set, **options)
-    if data.config.resolution != network.resolution:
-        raise InputError(
-            'resolution of the data', data.config.resolution, f"{network.resolution}, the model's"
-        )
-    return data
-
-
-def prepare_data(data: DataSet, split: str) -> None:
+def prepare_data(data: Any, split: str) -> None:
     """Make what a data set makes once, so that no step waits for it, and show that it does."""
     prepare = getattr(data, 'prepare', None)
     if prepare is None:

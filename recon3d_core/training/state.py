@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 import contextlib
 import dataclasses
 from typing import Any
 
-from recon3d_core.models.base import VolumeNetwork
+from recon3d_core.models.base import Network
 from recon3d_core.training.ema import RunningMean
-from recon3d_core.training.objective import choose_parts, Objective
+from recon3d_core.training.objective import choose_parts
 from recon3d_core.training.optimizers import make_optimizer
 from recon3d_core.training.recipe import Recipe
+from recon3d_core.training.task import Task
 import torch
+from torch import Tensor
 
 
 @dataclasses.dataclass
@@ -49,7 +52,7 @@ class State:
         progress: How far the training is.
     """
 
-    def __init__(self, fabric: Any, network: VolumeNetwork, recipe: Recipe) -> None:
+    def __init__(self, fabric: Any, network: Network, recipe: Recipe, task: Task) -> None:
         """Begin with a network; `enter` a stage before the first step.
 
         Raises:
@@ -58,6 +61,7 @@ class State:
         self.fabric = fabric
         self.network = network.to(fabric.device)
         self.recipe = recipe
+        self.task = task
         for stage in recipe.stages:  # what is wrong with the last must not wait for the first
             part_of = choose_parts(network, stage.train, stage.freeze)
             make_optimizer(network, recipe, stage, part_of)
@@ -76,7 +80,7 @@ class State:
             optimizer.load_state_dict(self._stored_optimizer)
         self._stored_optimizer = {}
         self.progress.stage = index
-        objective = Objective(self.network, self.recipe.loss)
+        objective = self.task.objective(self.network)
         self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
@@ -104,19 +108,12 @@ class State:
         self._stored_optimizer = stored['optimizer']
 
 
-def save_batch(path: Any, batch: Any) -> None:
+def save_batch(path: Any, tensors: Mapping[str, Tensor], names: Sequence[str]) -> None:
     """Write a batch as safetensors, its objects' names as metadata."""
     from safetensors.torch import save_file
 
-    tensors = {
-        'images': batch.images,
-        'masks': batch.masks,
-        'K': batch.cameras.K,
-        'T_camera_cube': batch.cameras.T_camera_cube,
-        'occupancy': batch.occupancy,
-    }
     cpu = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    save_file(cpu, path, {'names': '\n'.join(batch.names)})
+    save_file(cpu, path, {'names': '\n'.join(names)})
 
 
 def seed_network(seed: int) -> None:

@@ -7,17 +7,17 @@ from pathlib import Path
 import time
 from typing import Any
 
-from recon3d_core.data.samples import Batch
-from recon3d_core.data.sets.base import DataSet
 from recon3d_core.errors import InputError, RunError
-from recon3d_core.models.base import VolumeNetwork
-from recon3d_core.training import checkpoints, export, logs, pictures, validation
+from recon3d_core.models.base import Network
+from recon3d_core.training import checkpoints, export, logs, pictures
 from recon3d_core.training.loader import load_batches
 from recon3d_core.training.optimizers import set_lr
 from recon3d_core.training.plan import Plan
 from recon3d_core.training.progress import Advance
 from recon3d_core.training.recipe import Recipe
 from recon3d_core.training.state import save_batch, seed_network, State
+from recon3d_core.training.task import Task, Verdict
+from recon3d_core.training.validation import spread
 
 _STEP_COLUMNS = (
     'step', 'stage', 'views', 'loss', 'lr', 'grad_norm', 'images_per_s', 'wait_share', 'seconds',
@@ -38,8 +38,8 @@ class Trainer:
         self,
         fabric: Any,
         recipe: Recipe,
-        network: VolumeNetwork,
-        data: DataSet,
+        network: Network,
+        task: Task,
         out: Path,
         about: dict[str, Any],
     ) -> None:
@@ -49,27 +49,28 @@ class Trainer:
             fabric: A launched `lightning_fabric.Fabric`.
             recipe: The recipe.
             network: The network with its first weights.
-            data: The data set.
+            task: What is trained, with its data set.
             out: Folder of the results.
             about: What goes into the weights card about the training, such as the command.
 
         Raises:
             InputError: The data set has nothing to train on, or too few views.
         """
-        self.fabric, self.recipe, self.data, self.out, self.about = (
-            fabric, recipe, data, out, about,
+        self.fabric, self.recipe, self.task, self.out, self.about = (
+            fabric, recipe, task, out, about,
         )  # fmt: skip
+        data = task.data
         objects = data.names('train')
         if not objects:
             raise InputError(f'data set {data.name}', 'no object in its split train')
         self.plan = Plan(recipe, objects, fabric.global_rank, fabric.world_size)
         self.card = export.describe_data(recipe, data)
-        self.state = State(fabric, network, recipe)
+        self.state = State(fabric, network, recipe, task)
         self.first = fabric.is_global_zero
-        names = validation.spread(data.names('val'), recipe.validation.objects)
+        names = spread(data.names('val'), recipe.validation.objects)
         self.objects = len(names)
         mine = names[fabric.global_rank :: fabric.world_size]
-        self.samples = validation.load_samples(data, mine, recipe.validation.views[-1])
+        self.samples = task.load(mine)
         self._loss = self._norm = self._interval_images = self._interval_steps = 0.0
         self._interval = (0.0, 0.0)
 
@@ -89,7 +90,7 @@ class Trainer:
         """
         progress = self.state.progress
         self._open_logs()
-        batches = load_batches(self.data, self.plan, progress.step, self.recipe.data.workers)
+        batches = load_batches(self.task.data, self.plan, progress.step, self.recipe.data.workers)
         self._saved = time.perf_counter()
         verdict = 'done'
         for step in range(progress.step, self.recipe.steps):
@@ -98,7 +99,7 @@ class Trainer:
             waited = time.perf_counter() - begin
             self._step(step, batch)
             progress.step = step + 1
-            progress.images += batch.images.shape[0] * batch.images.shape[1] * self.plan.world
+            progress.images += self.task.count_images(batch) * self.plan.world
             progress.seconds += time.perf_counter() - begin
             progress.wait_seconds += waited
             self._after_step(batch, advance)
@@ -108,7 +109,7 @@ class Trainer:
         self._finish(verdict, advance)
         return verdict
 
-    def _step(self, step: int, batch: Batch) -> None:
+    def _step(self, step: int, batch: Any) -> None:
         place, state = self.plan.place(step), self.state
         if state.optimizer is None or place.index != state.progress.stage:
             state.enter(place.index)
@@ -116,10 +117,7 @@ class Trainer:
         seed_network(self.plan.network_seed(step))
         batch = batch.to(self.fabric.device)
         try:
-            loss = state.objective(
-                batch.images, batch.masks, batch.cameras.K, batch.cameras.T_camera_cube,
-                batch.occupancy,
-            )  # fmt: skip
+            loss = state.objective(**self.task.tensors(batch))
         except InputError as error:
             if 'not finite' not in str(error):
                 raise
@@ -137,10 +135,10 @@ class Trainer:
         if state.mean:
             state.mean.update(state.network)
 
-    def _not_finite(self, step: int, batch: Batch, got: str) -> RunError:
+    def _not_finite(self, step: int, batch: Any, got: str) -> RunError:
         """Save the batch; the last checkpoint stays, as this step's weights may be spoilt."""
         path = self.out / f'bad_batch_step{step:06d}_rank{self.plan.rank}.safetensors'
-        save_batch(path, batch)
+        save_batch(path, self.task.tensors(batch), batch.names)
         return RunError(
             f'the loss of step {step} is not finite',
             got,
@@ -151,33 +149,32 @@ class Trainer:
         if not self.first:
             return
         done = self.state.progress.step
-        columns = ['step', 'threshold', 'mean']
-        columns += [f'iou_{views}' for views in self.recipe.validation.views]
+        columns = ['step', 'threshold', 'mean', *self.task.columns]
         self.table = logs.Table(self.out / logs.STEPS, _STEP_COLUMNS, done)
         self.validations = logs.Table(self.out / logs.VALIDATIONS, columns, done)
         self.events = logs.Events(self.out / 'tensorboard', done)
 
-    def _after_step(self, batch: Batch, advance: Advance) -> None:
+    def _after_step(self, batch: Any, advance: Advance) -> None:
         self._loss += self._last[0]
         self._norm += self._last[1]
         self._interval_steps += 1
-        self._interval_images += batch.images.shape[0] * batch.images.shape[1] * self.plan.world
+        self._interval_images += self.task.count_images(batch) * self.plan.world
         step, recipe = self.state.progress.step, self.recipe
         if step % recipe.log_steps == 0 or step == recipe.steps:
-            self._log(batch, advance)
+            self._log(advance)
         if step % recipe.validation.every == 0 or step == recipe.steps:
             self._validate(advance)
         minutes = (time.perf_counter() - self._saved) / 60
         if step % recipe.checkpoint_steps == 0 or minutes >= recipe.checkpoint_minutes:
             self._checkpoint()
 
-    def _log(self, batch: Batch, advance: Advance) -> None:
+    def _log(self, advance: Advance) -> None:
         progress, count = self.state.progress, max(1.0, self._interval_steps)
         seconds = max(1e-9, progress.seconds - self._interval[0])
         row = {
             'step': progress.step,
             'stage': progress.stage,
-            'views': batch.images.shape[1] - self.recipe.loss.extra_views,
+            'views': self.plan.views(progress.step - 1),
             'loss': self._loss / count,
             'lr': self.plan.lr(progress.step - 1),
             'grad_norm': self._norm / count,
@@ -200,11 +197,11 @@ class Trainer:
     def _validate(self, advance: Advance) -> None:
         if not self.objects:
             return
-        state, views = self.state, self.recipe.validation.views
+        state = self.state
         with state.averaged():
-            sums = validation.iou_sums(state.network, self.samples, views)
+            sums = self.task.sums(state.network, self.samples)
             sums = self.fabric.all_reduce(sums.to(self.fabric.device), reduce_op='sum').cpu()
-            result = validation.choose_threshold(sums, views, self.objects)
+            result = self.task.verdict(sums, self.objects)
             progress = state.progress
             better = result.mean > progress.best
             progress.best = max(result.mean, progress.best)
@@ -213,23 +210,22 @@ class Trainer:
                 self._export(['best', 'last'] if better else ['last'])
                 self._report(result, advance)
                 if self.recipe.pictures:
-                    chosen = validation.spread(range(len(self.samples)), self.recipe.pictures)
+                    chosen = spread(range(len(self.samples)), self.recipe.pictures)
                     shown = [self.samples[k] for k in chosen]
-                    pictures.draw_samples(
-                        self.out / 'samples.png', state.network, shown, views[-1], result.threshold
-                    )
+                    path = self.out / 'samples.png'
+                    self.task.draw(path, state.network, shown, result.threshold)
 
-    def _report(self, result: validation.Validation, advance: Advance) -> None:
+    def _report(self, result: Verdict, advance: Advance) -> None:
         step = self.state.progress.step
         row = {'step': step, 'threshold': result.threshold, 'mean': round(result.mean, 5)}
-        row |= {f'iou_{views}': round(value, 5) for views, value in result.iou.items()}
+        row |= {key: round(value, 5) for key, value in result.values().items()}
         self.validations.add(row)
         self.events.add(step, row, 'validation')
         if self.recipe.pictures:
             rows = self.table.rows, self.validations.rows
             pictures.draw_curves(self.out / 'curves.png', *rows)
-        iou = ', '.join(f'{value:.3f} at {views}' for views, value in result.iou.items())
-        advance(step, f'validation IoU {iou} views, threshold {result.threshold}', line=True)
+        text = f'validation {result.in_words()}, threshold {result.threshold}'
+        advance(step, text, line=True)
 
     def _export(self, names: list[str]) -> None:
         progress = self.state.progress

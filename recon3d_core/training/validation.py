@@ -92,6 +92,14 @@ class Validation:
     mean: float
     objects: int
 
+    def values(self) -> dict[str, float]:
+        """Return the columns of the table of validations."""
+        return {f'iou_{views}': value for views, value in self.iou.items()}
+
+    def in_words(self) -> str:
+        """Return it for a person."""
+        return f'IoU {", ".join(f"{v:.3f} at {views}" for views, v in self.iou.items())} views'
+
     def summary(self) -> dict[str, Any]:
         """Return what goes into a weights card."""
         iou = {str(views): round(value, 4) for views, value in self.iou.items()}

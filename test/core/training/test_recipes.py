@@ -7,7 +7,7 @@ import math
 import pytest
 from recon3d_core import registry
 from recon3d_core.errors import ConfigError
-from recon3d_core.models import create_model
+from recon3d_core.models import create_network
 from recon3d_core.training.recipe import (
     differences,
     load_recipe,
@@ -30,7 +30,7 @@ def test_every_network_has_a_recipe():
 def test_recipe_of_the_package_is_sound(name):
     recipe = load_recipe(name)
     assert recipe.steps > 0
-    assert recipe.model.name in registry.names('model')
+    assert recipe.model.name in (*registry.names('model'), *registry.names('segmenter'))
     for stage in recipe.stages:
         assert all(mark < stage.steps for mark in stage.milestones)
 
@@ -38,7 +38,7 @@ def test_recipe_of_the_package_is_sound(name):
 @pytest.mark.parametrize('name', SMALL)
 def test_stages_of_small_recipes_name_parts_that_exist(name):
     recipe = load_recipe(name)
-    parts = create_model(recipe.model.name, **recipe.model.options).parts()
+    parts = create_network(recipe.model.name, **recipe.model.options).parts()
     for stage in recipe.stages:
         assert {*stage.train, *stage.freeze, *stage.lr_factors} <= set(parts)
 

@@ -1,0 +1,1 @@
+"""Class-agnostic instance masks from colour, depth or both."""
