@@ -191,12 +191,14 @@ class View:
         box_xyxy: Pixel box of the mask, both ends inclusive.
         others: (H, W) bool, pixels that belong to something in front, which say nothing of the
             object; or None.
+        support: Plane that the object stands on, or None where unknown.
     """
 
     frame: Frame
     mask: NDArray[np.bool_]
     box_xyxy: tuple[int, int, int, int]
     others: NDArray[np.bool_] | None = None
+    support: Plane | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,6 +245,8 @@ class Shape:
         free: (nx, ny, nz) bool, voxels seen to be empty; or None.
         colors: (nx, ny, nz, 3) uint8, or None.
         views_used: How many views made it.
+        completed: Whether `occupancy` tells of the unseen part too; a mesher then takes it as it
+            is instead of closing what was seen.
     """
 
     grid: VoxelGrid
@@ -252,6 +256,7 @@ class Shape:
     free: NDArray[np.bool_] | None = None
     colors: NDArray[np.uint8] | None = None
     views_used: int = 0
+    completed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,3 +44,22 @@ def places_in_cube(grid: VoxelGrid, device: str) -> Tensor:
         for n in grid.shape
     ]
     return torch.stack(torch.meshgrid(*axes, indexing='ij'), -1)
+
+
+def places_of(grid: VoxelGrid, held_on: VoxelGrid) -> Tensor:
+    """Return where the voxel centres of a grid are in another, as `grid_sample` wants them.
+
+    Args:
+        grid: The grid whose centres are asked for.
+        held_on: The grid that holds values; its axes are the same.
+
+    Returns:
+        (nx, ny, nz, 3) float32, the last axis of `held_on` first, [-1, 1] within it.
+    """
+    T = held_on.T_grid_world @ grid.T_world_grid
+    axes = []
+    for axis, (n, size) in enumerate(zip(grid.shape, held_on.extent_m)):
+        centers = (torch.arange(n) + 0.5) * grid.voxel_size_m + float(T[axis, 3])
+        axes.append((centers * (2 / float(size)) - 1).float())
+    x, y, z = torch.meshgrid(*axes, indexing='ij')
+    return torch.stack([z, y, x], -1)

@@ -81,7 +81,7 @@ class ClosedMesher(Mesher):
             InputError: A field of the shape has not the grid's size.
         """
         _check(shape)
-        if shape.sdf_m is None or shape.observed is None:
+        if shape.completed or shape.sdf_m is None or shape.observed is None:
             return _from_occupancy(_above(shape, support))
         known = gather_known(shape, support)
         if known is None:

@@ -57,6 +57,7 @@ def cut_view(
         mask=detection.mask[part].copy(),
         box_xyxy=(x0 - left, y0 - top, x1 - left, y1 - top),
         others=None if others is None else others[part].copy(),
+        support=detection.support,
     )
 
 

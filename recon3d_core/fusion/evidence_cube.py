@@ -1,0 +1,109 @@
+"""The cube in which an object is completed: its place, and what was seen in it.
+
+The side that no camera saw lies behind the seen one, so the cube is placed around the seen
+surface with most of its free room on the side away from the cameras, and down to the support.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from recon3d_core.fusion._volumes import places_of
+from recon3d_core.fusion.tsdf_object import TsdfState
+from recon3d_core.geometry.grids import VoxelGrid
+from recon3d_core.meshing.closing.known import heights_m
+from recon3d_core.models.tsdf_completion.evidence import CHANNELS, REACH
+from recon3d_core.types import Plane, Shape
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+ROOM = 1.4
+"""Edge of the cube by the longest extent of what was seen."""
+
+_MARGIN = 0.06  # free room on the sides that were seen, in edges of the cube
+_BELOW = 0.03  # of the cube that is below the support
+_TRIM = 0.01
+_MIN_POINTS = 20
+
+
+def cube_of(
+    shape: Shape, support: Plane | None, towards_cameras: NDArray[np.float64], resolution: int
+) -> VoxelGrid | None:
+    """Return the cube in which to complete an object; None where too little was seen.
+
+    Args:
+        shape: What `tsdf_object` knows.
+        support: Plane that the object stands on, or None.
+        towards_cameras: (3,) mean of the unit vectors from the object to the cameras, world.
+        resolution: Voxels along an edge.
+    """
+    assert shape.sdf_m is not None
+    assert shape.observed is not None
+    grid = shape.grid
+    seen = shape.observed & (np.abs(shape.sdf_m) < 0.75 * grid.voxel_size_m)
+    if support is not None:
+        seen &= heights_m(grid, support) > 0.5 * grid.voxel_size_m
+    places = np.argwhere(seen)
+    if len(places) < _MIN_POINTS:
+        return None
+    points = (places + 0.5) * grid.voxel_size_m
+    low, high = np.quantile(points, [_TRIM, 1 - _TRIM], axis=0)
+    extent = high - low
+    edge = ROOM * float(max(extent.max(), 4 * grid.voxel_size_m))
+    # Of the room that is left, the far side gets all but a margin, and both the same without a
+    # side that is seen alone.
+    direction = np.clip(grid.T_world_grid[:3, :3].T @ towards_cameras, -1, 1)
+    room = edge - extent
+    corner = low - room / 2 - direction * (room / 2 - _MARGIN * edge)
+    if support is not None:
+        normal = grid.T_world_grid[:3, :3].T @ support.normal_world
+        middle = np.append((corner + edge / 2)[:2], 0.0)
+        level = support.height_m(grid.T_world_grid[:3, :3] @ middle + grid.T_world_grid[:3, 3])
+        corner[2] = -float(level) / max(normal[2], 0.5) - _BELOW * edge
+    T = grid.T_world_grid.copy()
+    T[:3, 3] += T[:3, :3] @ corner
+    return VoxelGrid(T, edge / resolution, (resolution,) * 3)
+
+
+def evidence_in(cube: VoxelGrid, shape: Shape, state: TsdfState, support: Plane | None) -> Tensor:
+    """Return what was seen in a cube: (C, N, N, N) (`models.tsdf_completion.evidence`).
+
+    Args:
+        cube: The cube; its axes are those of the object's grid.
+        shape: What `tsdf_object` makes of the state.
+        state: Its state, for the weights.
+        support: Plane that the object stands on, or None.
+    """
+    assert shape.sdf_m is not None
+    assert shape.observed is not None
+    assert shape.free is not None
+    size = shape.grid.shape
+    observed = torch.from_numpy(shape.observed).float()
+    sdf = torch.from_numpy(shape.sdf_m) * observed
+    weight = torch.from_numpy(state.weight.reshape(size)) * observed
+    free = torch.from_numpy(shape.free).float()
+    values = resampled(torch.stack([sdf, weight, observed, free]), shape.grid, cube)
+    share = values[2].clamp_min(1e-6)
+    known = values[2] > 0.5
+    evidence = torch.zeros(CHANNELS, *cube.shape)
+    reach = REACH * cube.voxel_size_m
+    evidence[0] = torch.where(known, (values[0] / share / reach).clamp(-1, 1), 0)
+    mean_weight = values[1] / share
+    evidence[1] = torch.where(known, mean_weight / (mean_weight + 1), 0)
+    evidence[2] = known
+    evidence[3] = values[3] > 0.5
+    if support is not None:
+        height = torch.from_numpy(heights_m(cube, support)) / float(cube.extent_m[0])
+        evidence[4] = height.clamp(-1, 1)
+        evidence[5] = height < 0
+    return evidence
+
+
+def resampled(volumes: Tensor, held_on: VoxelGrid, grid: VoxelGrid) -> Tensor:
+    """Return volumes (C, nx, ny, nz) at the voxel centres of another grid, trilinearly.
+
+    Both grids have the same axes. Beyond the first grid the values are 0.
+    """
+    places = places_of(grid, held_on)
+    return functional.grid_sample(volumes[None], places[None], align_corners=False)[0]

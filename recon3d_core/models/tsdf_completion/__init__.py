@@ -1,0 +1,1 @@
+"""Completion of an object's signed distances to its whole solid."""
