@@ -31,6 +31,7 @@ KINDS = (
     'pose_source',
     'model',
     'segmenter',
+    'completer',
     'dataset',
 )
 
@@ -49,6 +50,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         'pix2vox': 'recon3d_core.fusion.canonical:Pix2VoxReconstructor',
         'posed_fusion': 'recon3d_core.fusion.posed_fusion:PosedFusionReconstructor',
         'r2n2': 'recon3d_core.fusion.canonical:R2N2Reconstructor',
+        'tsdf_completion': 'recon3d_core.fusion.tsdf_completion:TsdfCompletionReconstructor',
         'tsdf_object': 'recon3d_core.fusion.tsdf_object:TsdfObjectReconstructor',
         'visual_hull': 'recon3d_core.fusion.visual_hull:VisualHullReconstructor',
     },
@@ -94,9 +96,11 @@ BUILTINS: dict[str, dict[str, str]] = {
         'convex_hull': 'recon3d_core.models.baselines.hulls:ConvexHull',
     },
     'segmenter': {'centermask': 'recon3d_core.models.centermask.model:CenterMask'},
+    'completer': {'tsdf_completion': 'recon3d_core.models.tsdf_completion.model:TsdfCompletion'},
     'dataset': {
         'household': 'recon3d_core.data.sets.household:HouseholdSet',
         'pack': 'recon3d_core.data.sets.packed:PackSet',
+        'partial': 'recon3d_core.data.sets.partial:PartialSet',
         'pix3d': 'recon3d_core.data.sets.pix3d:Pix3dSet',
         'procedural': 'recon3d_core.data.sets.procedural:ProceduralSet',
         'r2n2': 'recon3d_core.data.sets.r2n2:R2n2Set',

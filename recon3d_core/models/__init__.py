@@ -34,11 +34,12 @@ def create_model(
 def create_network(
     name: str, weights: str | Path | None = None, device: str = 'cpu', **options: Any
 ) -> Network:
-    """Return a network of any kind: a `model` or a `segmenter`.
+    """Return a network of any kind: a `model`, `segmenter` or `completer`.
 
     Arguments and errors are those of `create_model`.
     """
-    kind = 'segmenter' if name in registry.names('segmenter') else 'model'
+    kinds = ('segmenter', 'completer')
+    kind = next((kind for kind in kinds if name in registry.names(kind)), 'model')
     network: Network = _create(kind, name, weights, device, options)
     return network
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from recon3d_core.data.sets import load_dataset
 from recon3d_core.errors import InputError
 from recon3d_core.models.base import Network, VolumeNetwork
+from recon3d_core.models.tsdf_completion.model import TsdfCompletion
 from recon3d_core.training import validation
 from recon3d_core.training.objective import Objective
 from recon3d_core.training.recipe import Recipe
@@ -142,6 +143,11 @@ def make_task(recipe: Recipe, network: Network) -> Task:
         InputError: The data do not fit the network.
     """
     options = dict(recipe.data.options)
+    if isinstance(network, TsdfCompletion):
+        from recon3d_core.training.completion import CompletionTask
+
+        size = {'resolution': network.resolution}
+        return CompletionTask(recipe, _open(recipe, {**size, **options}, tuple(size.items())))
     if not isinstance(network, VolumeNetwork):
         from recon3d_core.training.instances import InstanceTask
 

@@ -9,8 +9,9 @@ import tempfile
 import numpy as np
 from recon3d_core import registry
 from recon3d_core.interfaces import Reconstructor
-from recon3d_core.models import create_model
+from recon3d_core.models import create_model, create_network
 from recon3d_core.models.cameras import ViewCameras
+from recon3d_core.models.tsdf_completion.evidence import CHANNELS, FREE
 from recon3d_core.models.weights import save_weights, shipped_weights, WeightsCard
 import torch
 from torch import Tensor
@@ -99,9 +100,31 @@ def quick_weights(name: str) -> Path:
     return path
 
 
+@functools.cache
+def quick_completion() -> Path:
+    """Return a file with the weights of a small network that fills solids seen from above."""
+    torch.manual_seed(0)
+    network = create_network('tsdf_completion', resolution=32, width=8).train()
+    rng = np.random.default_rng(0)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(20):
+        truth = torch.tensor(np.stack([solid(rng, 32) for _ in range(OBJECTS)]))
+        evidence = torch.zeros(OBJECTS, CHANNELS, 32, 32, 32)
+        evidence[:, FREE] = (truth.flip(-1).cumsum(-1).flip(-1) == 0).float()
+        optimizer.zero_grad()
+        network.loss(evidence, truth.float()).backward()
+        optimizer.step()
+    path = Path(tempfile.mkdtemp(prefix='recon3d_test_')) / 'tsdf_completion.safetensors'
+    card = WeightsCard(network.name, config=network.config.model_dump())
+    save_weights(path, network.state_dict(), card)
+    return path
+
+
 def weights_of(name: str) -> str:
     """Return `default` where the weights of a network are shipped, else a file of quick ones."""
-    return 'default' if name in shipped_weights() else str(quick_weights(name))
+    if name in shipped_weights():
+        return 'default'
+    return str(quick_completion() if name == 'tsdf_completion' else quick_weights(name))
 
 
 def made(name: str) -> Reconstructor:
