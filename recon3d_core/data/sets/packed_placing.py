@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import dataclasses
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +70,8 @@ def placed_occupancy(
     """Return occupancies (B, N, N, N) of 0 and 1 of objects in their new cubes.
 
     A voxel is occupied where its centre is inside, or where a part is in it that is too thin to
-    be met by centres: the middle of what an opening as wide as a voxel takes away.
+    be met by centres: the middle of what an opening as wide as the diagonal of a voxel's face
+    takes away, as in `ground_truth.occupancy`.
 
     Args:
         grids: The objects in their old cubes.
@@ -83,13 +85,18 @@ def placed_occupancy(
     width = grids.resolution // resolution
     if width < 2:
         return at_centers.float()
-    thin = inside * (1 - _opened(inside, width - 1 + width % 2))
+    limits = [2**0.5 * width * placing.edge for placing in placings]
+    thin = inside * (1 - torch.cat([_opened(*each) for each in zip(inside, limits)]))
     middle = sdf <= MIDDLE_STEPS - functional.max_pool3d(-sdf, 3, 1, 1)
-    finer = _sample(thin * middle, _centers(placings, resolution * width, sdf.device), 'nearest')
-    return torch.maximum(at_centers.float(), functional.max_pool3d(finer[:, None], width)[:, 0])
+    steps = math.ceil(width * max(placing.edge for placing in placings))
+    finer = _sample(thin * middle, _centers(placings, resolution * steps, sdf.device), 'nearest')
+    return torch.maximum(at_centers.float(), functional.max_pool3d(finer[:, None], steps)[:, 0])
 
 
-def _opened(volume: Tensor, size: int) -> Tensor:
+def _opened(volume: Tensor, limit: float) -> Tensor:
+    """Return (1, 1, N, N, N): a volume (1, N, N, N) without what is thinner than a limit."""
+    size = 2 * int((limit - 1) / 2) + 1  # the largest odd number up to it
+    volume = volume[None]
     eroded = 1 - functional.max_pool3d(1 - volume, size, 1, size // 2)
     return functional.max_pool3d(eroded, size, 1, size // 2)
 

@@ -15,6 +15,7 @@ from recon3d_core.data.sets import load_dataset
 from recon3d_core.data.sets.drawn import place
 from recon3d_core.data.sets.packed_placing import place_points, placed_occupancy, Placing
 from recon3d_core.errors import ConfigError, InputError, SourceError
+from scipy import ndimage
 from silhouettes import cover, silhouette_iou
 import torch
 
@@ -100,7 +101,10 @@ def test_turned_truth_is_that_of_the_turned_mesh(turned):
         )
         indices, grids = turned._shelf.grids([name])
         found = placed_occupancy(grids, indices, [placing], 32)[0].numpy() > 0
-        assert (found & truth).sum() / (found | truth).sum() > 0.8, name
+        # Parts as thin as a voxel may be in the next one.
+        assert (found & truth).sum() / (found | truth).sum() > 0.65, name
+        for one, other in ((found, truth), (truth, found)):
+            assert one[ndimage.maximum_filter(other, 3)].sum() > 0.97 * one.sum(), name
 
 
 def test_placing_keeps_where_points_are_seen():
