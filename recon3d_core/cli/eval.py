@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,8 +54,26 @@ def command(
     device: NetworkDevice = 'auto',
 ) -> None:
     """Judge MODELs on a data set: IoU, F-score, Chamfer, mAP, time, memory, order of views."""
-    from recon3d_core.training.contest import contest
     from recon3d_core.training.devices import torch_device
+
+    if data.partition(':')[0] == 'partial':
+        from recon3d_core.training.completion_contest import COLUMNS, completion_contest
+
+        document = completion_contest(
+            models,
+            data,
+            views=_numbers(views),
+            split=split,
+            limit=limit,
+            json_path=json_path,
+            out=out,
+            baselines=baselines,
+            device=torch_device(device),
+            options=parse_assignments(assignments or []),
+        )
+        _show(document, ('model', 'views', 'objects', *COLUMNS))
+        return
+    from recon3d_core.training.contest import contest
 
     document = contest(
         models,
@@ -70,7 +89,8 @@ def command(
         device=torch_device(device),
         options=parse_assignments(assignments or []),
     )
-    _show(document)
+    columns = ('model', 'views', 'iou', 'fscore', 'chamfer', 'map', 'ms', 'order_sensitivity')
+    _show(document, columns)
 
 
 def _numbers(text: str) -> list[int]:
@@ -80,12 +100,11 @@ def _numbers(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _show(document: dict[str, Any]) -> None:
+def _show(document: dict[str, Any], columns: Sequence[str]) -> None:
     from recon3d_core.training.tables import ALL, cell
     from rich.console import Console
     from rich.table import Table
 
-    columns = ('model', 'views', 'iou', 'fscore', 'chamfer', 'map', 'ms', 'order_sensitivity')
     table = Table(*columns)
     for row in document['rows']:
         if row['category'] == ALL:

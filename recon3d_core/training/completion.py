@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.data.partial.record import PartialSample
+from recon3d_core.geometry.grids import VoxelGrid
+from recon3d_core.geometry.transforms import apply
 from recon3d_core.models.base import Network
 from recon3d_core.models.tsdf_completion.evidence import FREE, OBSERVED, SDF
 from recon3d_core.models.tsdf_completion.model import TsdfCompletion
 from recon3d_core.training.task import Task, Verdict
 from recon3d_core.training.validation import choose_threshold, THRESHOLDS
+from scipy import ndimage
+from scipy.spatial import cKDTree
 import torch
 from torch import nn, Tensor
 
+_SEEN_VOXELS = 2.5  # surface as near as that to an observed one was seen
 _LOOKS = torch.tensor(  # from above and a side, x right and y down in the picture
     [[0.86, -0.5, 0.0], [-0.25, -0.43, -0.87], [0.43, 0.75, -0.5]]
 )
@@ -70,7 +75,9 @@ class CompletionTask(Task):
         for counts in samples:
             for row, sample in enumerate(counts):
                 found = predict(network, sample).numpy()
-                sums[row] += torch.tensor([iou(found > t, sample) for t in THRESHOLDS])
+                sums[row] += torch.tensor(
+                    [iou_of(found > t, sample.occupancy, sample.outside) for t in THRESHOLDS]
+                )
         network.train(mode)
         return sums
 
@@ -101,11 +108,49 @@ def predict(network: TsdfCompletion, sample: PartialSample) -> Tensor:
     return network.probabilities(evidence)[0].float().cpu()
 
 
-def iou(inside: NDArray[np.bool_], sample: PartialSample) -> float:
-    """Return the IoU; what the cube does not hold of the object counts as missed."""
-    common = int((inside & sample.occupancy).sum())
-    union = int((inside | sample.occupancy).sum()) + sample.outside
+def iou_of(inside: NDArray[np.bool_], truth: NDArray[np.bool_], outside: int) -> float:
+    """Return the IoU; the voxels of the object outside of the cube count as missed."""
+    common = int((inside & truth).sum())
+    union = int((inside | truth).sum()) + outside
     return common / union if union else 1.0
+
+
+def surface_places(solid: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the voxels (n, 3) of a solid that have a neighbour outside."""
+    inner = ndimage.binary_erosion(solid, border_value=0)
+    return np.argwhere(solid & ~inner)
+
+
+def unseen_chamfer(
+    found: NDArray[np.bool_],
+    truth: NDArray[np.int64],
+    seen_world_m: NDArray[np.float64],
+    cube: VoxelGrid,
+) -> float | None:
+    """Return the Chamfer distance of the surfaces that no camera saw, in millimetres.
+
+    It is the mean of both mean distances: from the unseen true surface to all that was found, and
+    from what was found and not seen to all of the true surface.
+
+    Args:
+        found: (N, N, N) what was found.
+        truth: (n, 3) voxels of the true surface (`surface_places`).
+        seen_world_m: (m, 3) observed surface.
+        cube: The cube.
+
+    Returns:
+        None where all was seen.
+    """
+    places = surface_places(found)
+    if not len(places):  # as if a point in the middle had been found
+        places = np.full((1, 3), len(found) // 2)
+    seen = apply(cube.T_grid_world, seen_world_m) / cube.voxel_size_m - 0.5
+    means = []
+    for some, others in ((truth, places), (places, truth)):
+        unseen = some[cKDTree(seen).query(some)[0] > _SEEN_VOXELS]
+        if len(unseen) and len(others):
+            means.append(float(cKDTree(others).query(unseen)[0].mean()))
+    return 1000 * cube.voxel_size_m * float(np.mean(means)) if means else None
 
 
 def tiles(

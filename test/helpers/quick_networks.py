@@ -104,12 +104,12 @@ def quick_weights(name: str) -> Path:
 def quick_completion() -> Path:
     """Return a file with the weights of a small network that fills solids seen from above."""
     torch.manual_seed(0)
-    network = create_network('tsdf_completion', resolution=32, width=8).train()
+    network = create_network('tsdf_completion', resolution=16, width=8).train()
     rng = np.random.default_rng(0)
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
-    for _ in range(20):
-        truth = torch.tensor(np.stack([solid(rng, 32) for _ in range(OBJECTS)]))
-        evidence = torch.zeros(OBJECTS, CHANNELS, 32, 32, 32)
+    for _ in range(10):
+        truth = torch.tensor(np.stack([solid(rng, 16) for _ in range(OBJECTS)]))
+        evidence = torch.zeros(OBJECTS, CHANNELS, 16, 16, 16)
         evidence[:, FREE] = (truth.flip(-1).cumsum(-1).flip(-1) == 0).float()
         optimizer.zero_grad()
         network.loss(evidence, truth.float()).backward()

@@ -25,7 +25,7 @@ from recon3d_core.errors import InputError
 from recon3d_core.fusion.tsdf_object import TsdfObjectReconstructor, TsdfState
 from recon3d_core.geometry.cameras import Camera, pixel_rays
 from recon3d_core.geometry.grids import grid_around, VoxelGrid
-from recon3d_core.geometry.transforms import apply, invert, look_at
+from recon3d_core.geometry.transforms import apply, frame_from_normal, invert, look_at
 from recon3d_core.types import Frame, Mesh, Plane, Shape, View
 
 Array = NDArray[np.float64]
@@ -188,7 +188,8 @@ def placed_grid(points_world_m: NDArray[np.float32], resolution: int) -> VoxelGr
         return None
     longest = float(np.ptp(points, axis=0).max())
     voxel_size_m = float(np.clip(longest / resolution, 0.003, 0.03))
-    return grid_around(points, voxel_size_m, max(6 * voxel_size_m, 0.2 * longest))
+    axes = frame_from_normal(SUPPORT.normal_world)
+    return grid_around(points, voxel_size_m, max(6 * voxel_size_m, 0.2 * longest), axes)
 
 
 def _poses(setting: Setting, count: int, rng: np.random.Generator) -> Iterator[Array]:

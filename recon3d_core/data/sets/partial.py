@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.config import option, PluginConfig
+from recon3d_core.data.objects.procedural import ProceduralObjects
 from recon3d_core.data.partial.drawing import observe, Observed, set_up, Setting, SUPPORT
 from recon3d_core.data.partial.record import PartialSample, record_type, sample_of, store
 from recon3d_core.data.partial.truth import true_occupancy
@@ -35,6 +36,7 @@ from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
+VESSEL_FAMILIES = ('bowl', 'glass', 'mug', 'pan')
 OBJECT_RESOLUTION = 48  # the pipeline's default for the grids of objects
 _CODE = (
     'partial/*.py',
@@ -59,6 +61,9 @@ class PartialConfig(PluginConfig):
         5, 'Training objects of each of the 13 ShapeNet families.', ge=0, le=100_000
     )
     random_shapes: bool = option(True, 'Whether random shapes are among the training objects.')
+    test_vessels: int = option(
+        6, 'Objects of each family of vessels made by rule in the test split.', ge=0, le=10_000
+    )
     cache: str = option('', 'Folder of the fused views; empty: RECON3D_CACHE or ~/.cache.')
 
 
@@ -108,8 +113,16 @@ class PartialSet:
         self.household = HouseholdSet(where, HouseholdConfig(**chosen))
 
     def names(self, split: str) -> Sequence[str]:
-        """Return the names of the objects of a split (`train`, `val`, `test`), sorted."""
-        return self.household.names(split)
+        """Return the names of the objects of a split (`train`, `val`, `test`), sorted.
+
+        Few thin-walled vessels are among the meshes of the test split: some made by rule are added,
+        with numbers that no training object has.
+        """
+        names = self.household.names(split)
+        if split == 'test':
+            vessels = ProceduralObjects(VESSEL_FAMILIES, {'test': self.config.test_vessels})
+            names = sorted([*names, *vessels.names('test')])
+        return names
 
     def category(self, name: str) -> str:
         """Return what an object is, without loading it."""
@@ -130,7 +143,7 @@ class PartialSet:
         size = (self.config.resolution, self.config.views)
         return cache.fingerprint_of([size, cache.code_fingerprint(_CODE)])
 
-    def observed(self, name: str, *, evaluation: bool, draw: int = 0) -> list[_Row]:
+    def observed(self, name: str, *, evaluation: bool, draw: int = 0) -> list[PartialRow]:
         """Return an object as it was seen after 1, 2, ... views; nothing of it is kept.
 
         Raises:
@@ -147,14 +160,14 @@ class PartialSet:
                 reason = error
         raise reason
 
-    def _rows(self, setting: Setting, rng: np.random.Generator) -> Iterable[_Row]:
+    def _rows(self, setting: Setting, rng: np.random.Generator) -> Iterable[PartialRow]:
         for seen in observe(setting, self.config.views, OBJECT_RESOLUTION, rng):
             cube = cube_of(seen.shape, SUPPORT, seen.towards_cameras, self.config.resolution)
             if cube is None:
                 raise InputError(f'{setting.name} is hardly visible', 'too little surface')
             evidence = evidence_in(cube, seen.shape, seen.state, SUPPORT)
             truth, outside = true_occupancy(setting.vertices_m, setting.faces, cube)
-            yield _Row(setting, seen, cube, evidence, truth, outside)
+            yield PartialRow(setting, seen, cube, evidence, truth, outside)
 
     def record(self, name: str, *, evaluation: bool, draw: int = 0) -> NDArray[Any]:
         """Return what is kept of an object, drawn first where that is not done.
@@ -242,7 +255,7 @@ class PartialSet:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Row:
+class PartialRow:
     """An object after some views, in its cube.
 
     Attributes:
@@ -260,6 +273,15 @@ class _Row:
     evidence: Tensor
     truth: NDArray[np.bool_]
     outside: int
+
+    def seen_surface_m(self) -> NDArray[np.float64]:
+        """Return the observed surface (n, 3) above the support, in the world."""
+        shape = self.seen.shape
+        assert shape.sdf_m is not None
+        assert shape.observed is not None
+        near = shape.observed & (np.abs(shape.sdf_m) < 0.75 * shape.grid.voxel_size_m)
+        points = shape.grid.centers_world_m()[near].astype(np.float64)
+        return points[points[:, 2] > 0.5 * shape.grid.voxel_size_m]
 
 
 def _make(data: PartialSet, job: tuple[str, int]) -> None:
