@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
+import signal
 
 import hypothesis
 import pytest
@@ -14,6 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # The same examples on every run: a failure in one place can be repeated in another.
 hypothesis.settings.register_profile('tests', deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile('tests')
+
+# What a script starts in the background ignores SIGINT, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests run beside each other, and threads of torch wait for each other on busy cores; a container
 # may also show many more cores than it gives.
