@@ -60,6 +60,6 @@ def command(
     typer.echo(
         f'{summary["step"]}/{summary["steps"]} steps in {summary["seconds"] / 60:.1f} min, '
         f'{summary["images_per_s"]:.1f} images/s, {100 * summary["wait_share"]:.1f} % waiting '
-        f'for data, best IoU {"none yet" if best is None else f"{best:.3f}"}. '
+        f'for data, best mean {"none yet" if best is None else f"{best:.3f}"}. '
         f'Look at {folder / "samples.png"} and {folder / "curves.png"}.'
     )

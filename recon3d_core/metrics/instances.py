@@ -42,8 +42,9 @@ def mask_ious(predicted: Masks, truth: Masks) -> Array:
     if predicted.ndim != 3 or truth.ndim != 3 or predicted.shape[1:] != truth.shape[1:]:
         raise InputError('masks', predicted.shape, f'(P, H, W) as the truth {truth.shape}')
     # Sums of float32 ones are exact up to 2^24 pixels.
-    a = predicted.reshape(len(predicted), -1).astype(np.float32)
-    b = truth.reshape(len(truth), -1).astype(np.float32)
+    pixels = int(np.prod(truth.shape[1:]))
+    a = predicted.reshape(len(predicted), pixels).astype(np.float32)
+    b = truth.reshape(len(truth), pixels).astype(np.float32)
     common = (a @ b.T).astype(np.float64)
     union = a.sum(1, dtype=np.float64)[:, None] + b.sum(1, dtype=np.float64) - common
     return np.asarray(common / np.maximum(union, 1))
@@ -72,8 +73,8 @@ def match_instances(
     counted = ids[(ids > 0) & (counts >= least_px)]
     truth = np.stack([instances == k for k in counted]) if len(counted) else _none(instances)
     aside = (instances != 0) & ~np.isin(instances, counted)
-    areas = predicted.reshape(len(predicted), -1).sum(1)
-    elsewhere = (predicted & aside).reshape(len(predicted), -1).sum(1) / np.maximum(areas, 1)
+    areas = predicted.sum((1, 2))
+    elsewhere = (predicted & aside).sum((1, 2)) / np.maximum(areas, 1)
     return InstanceMatch(np.asarray(scores, np.float64), mask_ious(predicted, truth), elsewhere)
 
 

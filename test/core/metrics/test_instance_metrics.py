@@ -94,6 +94,14 @@ def test_small_objects_and_void_neither_help_nor_harm():
     assert instance_ap([match]) == 1
 
 
+def test_nothing_found_and_nothing_there():
+    none = np.zeros((0, *LABELS.shape), bool)
+    assert instance_ap([match_instances(none, [], LABELS)]) == 0
+    blank = match_instances(masks_of(LABELS, 1), [0.5], 0 * LABELS)
+    assert np.isnan(instance_ap([blank]))
+    assert instance_ap([blank, match_instances(masks_of(LABELS, 1, 2, 3), [1, 1, 1], LABELS)]) == 1
+
+
 def test_what_does_not_fit_is_said():
     with pytest.raises(InputError, match='scores'):
         match_instances(masks_of(LABELS, 1), [0.5, 0.6], LABELS)
