@@ -75,7 +75,10 @@ def mirrored_cloud(row: PartialRow) -> Volume:
 
 
 def _points(row: PartialRow) -> NDArray[np.float64]:
+    """Return the visible points (n, 3) without the outer per cent on each side, as grids are placed."""
     points = row.seen.points_world_m
+    low, high = np.percentile(points, [1, 99], axis=0)
+    points = points[((points >= low) & (points <= high)).all(1)]
     return points[:: max(1, len(points) // _MANY_POINTS)].astype(np.float64)
 
 
