@@ -106,17 +106,21 @@ class CenterMaskDetector(Detector):
             mask=mask,
             box_xyxy=box,
             score=score,
-            points_world_m=self._points(frame, mask),
+            points_world_m=self._points(frame, mask, box),
             truncated=min(low, *far) < _BORDER_PX,
         )
 
-    def _points(self, frame: Frame, mask: NDArray[np.bool_]) -> NDArray[np.float32] | None:
+    def _points(
+        self, frame: Frame, mask: NDArray[np.bool_], box_xyxy: tuple[int, int, int, int]
+    ) -> NDArray[np.float32] | None:
         """Return some of the surface points (N, 3) in the world, or None without depth or pose."""
         if frame.depth_m is None or frame.T_world_camera is None:
             return None
-        rows, columns = np.nonzero(mask & (frame.depth_m > 0))
+        x0, y0, x1, y1 = box_xyxy
+        part = np.s_[y0 : y1 + 1, x0 : x1 + 1]
+        rows, columns = np.nonzero(mask[part] & (frame.depth_m[part] > 0))
         step = max(1, -(-len(rows) // self.config.max_points))
-        rows, columns = rows[::step], columns[::step]
+        rows, columns = rows[::step] + y0, columns[::step] + x0
         pixels = np.stack([columns, rows], -1).astype(np.float64)
         local = frame.camera.unproject(pixels, frame.depth_m[rows, columns])
         return apply(frame.T_world_camera, local).astype(np.float32)
