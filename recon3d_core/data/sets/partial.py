@@ -43,6 +43,9 @@ _CODE = (
     'scenes/resting.py',
     'synth/noise.py',
     '../fusion/evidence_cube.py',
+    '../fusion/tsdf_object.py',
+    '../fusion/_evidence.py',
+    '../fusion/_grow.py',
 )
 _ATTEMPTS = 10
 _NO_SUPPORT = 0.1  # share of training samples without a known support
