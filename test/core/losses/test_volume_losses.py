@@ -83,7 +83,7 @@ def test_logits_agree_with_probabilities(seed, scale):
     truth = torch.rand(2, 5, 5, 5, generator=generator, dtype=torch.float64)
     direct = losses.cross_entropy_from_logits(logits, truth, 'none')
     through = losses.cross_entropy(logits.sigmoid(), truth, 'none')
-    torch.testing.assert_close(direct, through, rtol=1e-6, atol=0)
+    torch.testing.assert_close(direct, through, rtol=5e-5, atol=0)
 
 
 def test_gradients_from_logits_are_right_and_survive_certainty():
