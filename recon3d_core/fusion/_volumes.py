@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.geometry.grids import VoxelGrid
+from recon3d_core.geometry.transforms import apply
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -51,12 +52,16 @@ def places_of(grid: VoxelGrid, held_on: VoxelGrid) -> Tensor:
 
     Args:
         grid: The grid whose centres are asked for.
-        held_on: The grid that holds values; its axes are the same.
+        held_on: The grid that holds values.
 
     Returns:
         (nx, ny, nz, 3) float32, the last axis of `held_on` first, [-1, 1] within it.
     """
     T = held_on.T_grid_world @ grid.T_world_grid
+    if not np.allclose(T[:3, :3], np.eye(3), atol=1e-6):
+        centers = apply(held_on.T_grid_world, grid.centers_world_m())
+        places = torch.from_numpy(centers * (2 / held_on.extent_m) - 1)
+        return places.flip(-1).float()
     axes = []
     for axis, (n, size) in enumerate(zip(grid.shape, held_on.extent_m)):
         centers = (torch.arange(n) + 0.5) * grid.voxel_size_m + float(T[axis, 3])

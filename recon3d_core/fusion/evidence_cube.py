@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from recon3d_core.fusion._volumes import places_of
 from recon3d_core.fusion.tsdf_object import TsdfState
 from recon3d_core.geometry.grids import VoxelGrid
+from recon3d_core.meshing.closed import ClosedMesher
 from recon3d_core.meshing.closing.known import heights_m
-from recon3d_core.models.tsdf_completion.evidence import CHANNELS, REACH
+from recon3d_core.models.tsdf_completion.evidence import CHANNELS, REACH, RULE
 from recon3d_core.types import Plane, Shape
 import torch
 from torch import Tensor
@@ -97,13 +98,24 @@ def evidence_in(cube: VoxelGrid, shape: Shape, state: TsdfState, support: Plane 
         height = torch.from_numpy(heights_m(cube, support)) / float(cube.extent_m[0])
         evidence[4] = height.clamp(-1, 1)
         evidence[5] = height < 0
+    evidence[RULE] = _rule_in(cube, shape, support)
     return evidence
+
+
+def _rule_in(cube: VoxelGrid, shape: Shape, support: Plane | None) -> Tensor:
+    """Return the signed distance of what rules make of it, in `REACH` voxels."""
+    filled = ClosedMesher().fill(shape, support)
+    if filled is None or filled.sdf_m is None:
+        return torch.zeros(cube.shape)
+    distance = torch.from_numpy(filled.sdf_m) / (REACH * cube.voxel_size_m)
+    # Beyond the grid of the rules nothing is inside.
+    return 1 - resampled(1 - distance[None].clamp(-1, 1), filled.grid, cube)[0]
 
 
 def resampled(volumes: Tensor, held_on: VoxelGrid, grid: VoxelGrid) -> Tensor:
     """Return volumes (C, nx, ny, nz) at the voxel centres of another grid, trilinearly.
 
-    Both grids have the same axes. Beyond the first grid the values are 0.
+    Beyond the first grid the values are 0.
     """
     places = places_of(grid, held_on)
     return functional.grid_sample(volumes[None], places[None], align_corners=False)[0]

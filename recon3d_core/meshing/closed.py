@@ -86,15 +86,30 @@ class ClosedMesher(Mesher):
         known = gather_known(shape, support)
         if known is None:
             return EMPTY, shape
-        field, occupancy = self._complete(known)
-        mesh = _safe_surface(known, field)
+        filled = self._filled(known)
+        assert filled.sdf_m is not None
+        mesh = _safe_surface(known, filled.sdf_m)
         mesh = dataclasses.replace(
             mesh,
             colors=vertex_colors(mesh, known.shape),
             face_observed=face_observed(mesh, known.shape),
         )
-        filled = dataclasses.replace(known.shape, occupancy=occupancy, sdf_m=field)
         return mesh, filled
+
+    def fill(self, shape: Shape, support: Plane | None) -> Shape | None:
+        """Return the shape with the unseen part filled in, as `mesh` does, without the mesh.
+
+        Returns:
+            None where nothing was measured to be inside.
+
+        Raises:
+            InputError: A field of the shape has not the grid's size.
+        """
+        _check(shape)
+        if shape.sdf_m is None or shape.observed is None:
+            return None
+        known = gather_known(shape, support)
+        return None if known is None else self._filled(known)
 
     def observed_mesh(self, shape: Shape) -> Mesh:
         """Return a thin closed shell of the observed surface, and nothing that was not seen.
@@ -118,7 +133,7 @@ class ClosedMesher(Mesher):
             prior = complete_by_mirror(known, surface)
         return prior
 
-    def _complete(self, known: Known) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _filled(self, known: Known) -> Shape:
         """Return the signed distances and the occupancy of seen and unseen parts."""
         prior = self._prior(known)
         solid, empty = known.inside, known.free
@@ -136,7 +151,8 @@ class ClosedMesher(Mesher):
         field[mixed] = sdf[mixed]
         if known.height_m is not None:
             field = np.maximum(field, -known.height_m)
-        return field, self._occupancy(known, prior, filled)
+        occupancy = self._occupancy(known, prior, filled)
+        return dataclasses.replace(known.shape, occupancy=occupancy, sdf_m=field)
 
     def _occupancy(
         self, known: Known, prior: Prior | None, filled: NDArray[np.bool_]

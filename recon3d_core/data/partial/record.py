@@ -13,6 +13,7 @@ from recon3d_core.models.tsdf_completion.evidence import (
     FREE,
     HEIGHT,
     OBSERVED,
+    RULE,
     SDF,
     TRUST,
 )
@@ -30,6 +31,7 @@ class PartialSample:
         views: How many views saw it.
         sdf: (N, N, N) int8, 127 is `REACH` voxels.
         trust: (N, N, N) uint8, 255 is 1; 0 where the distance was not observed.
+        rule: (N, N, N) int8, what rules make of it, as `sdf`.
         free: (N, N, N) bool.
         occupancy: (N, N, N) bool, the truth.
         outside: How many voxels of the object are outside of the cube.
@@ -42,6 +44,7 @@ class PartialSample:
     views: int
     sdf: NDArray[np.int8]
     trust: NDArray[np.uint8]
+    rule: NDArray[np.int8]
     free: NDArray[np.bool_]
     occupancy: NDArray[np.bool_]
     outside: int
@@ -55,6 +58,7 @@ class PartialSample:
         evidence[TRUST] = torch.from_numpy(self.trust) / 255
         evidence[OBSERVED] = torch.from_numpy(self.trust > 0)
         evidence[FREE] = torch.from_numpy(self.free)
+        evidence[RULE] = torch.from_numpy(self.rule) / 127
         if np.isfinite(self.bottom):
             height = (torch.arange(N) + 0.5) / N + self.bottom
             evidence[HEIGHT] = height.clamp(-1, 1)
@@ -69,6 +73,7 @@ def record_type(resolution: int, views: int) -> np.dtype[Any]:
         [
             ('sdf', np.int8, cube),
             ('trust', np.uint8, cube),
+            ('rule', np.int8, cube),
             ('free', np.uint8, packed),
             ('occupancy', np.uint8, packed),
             ('outside', np.int32, (views,)),
@@ -94,6 +99,7 @@ def store(
     record['sdf'][row] = (evidence[SDF] * 127).round().to(torch.int8).numpy()
     trust = (evidence[TRUST] * 255).round().clamp_min(1) * observed
     record['trust'][row] = trust.to(torch.uint8).numpy()
+    record['rule'][row] = (evidence[RULE] * 127).round().to(torch.int8).numpy()
     record['free'][row] = np.packbits(evidence[FREE].numpy() > 0.5)
     record['occupancy'][row] = np.packbits(truth)
     record['outside'][row], record['bottom'][row] = outside, bottom
@@ -108,6 +114,6 @@ def sample_of(record: Any, row: int, name: str, category: str) -> PartialSample:
         return found.reshape(sdf.shape).astype(bool)
 
     return PartialSample(
-        name, category, row + 1, sdf, np.array(record['trust'][row]), bits('free'),
-        bits('occupancy'), int(record['outside'][row]), float(record['bottom'][row]),
+        name, category, row + 1, sdf, np.array(record['trust'][row]),
+        np.array(record['rule'][row]), bits('free'), bits('occupancy'), int(record['outside'][row]), float(record['bottom'][row]),
     )  # fmt: skip

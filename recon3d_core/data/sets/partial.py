@@ -46,6 +46,8 @@ _CODE = (
     '../fusion/tsdf_object.py',
     '../fusion/_evidence.py',
     '../fusion/_grow.py',
+    '../meshing/closed.py',
+    '../meshing/closing/*.py',
 )
 _ATTEMPTS = 10
 _NO_SUPPORT = 0.1  # share of training samples without a known support

@@ -8,6 +8,8 @@ Channels (C, N, N, N), all within [-1, 1]:
 3. `free`: 1 where the space was seen to be empty.
 4. `height`: above the support, in edges of the cube; 0 everywhere where no support is known.
 5. `below`: 1 below the support.
+6. `rule`: signed distance, in `REACH` voxels, of the solid that the mesher `closed` makes of what
+   was seen; 1 far outside, 0 everywhere where it makes nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CHANNELS = 6
-SDF, TRUST, OBSERVED, FREE, HEIGHT, BELOW = range(CHANNELS)
+CHANNELS = 7
+SDF, TRUST, OBSERVED, FREE, HEIGHT, BELOW, RULE = range(CHANNELS)
 REACH = 4.0
 """Voxels beyond which a distance is only near or far."""
 

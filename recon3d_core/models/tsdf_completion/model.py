@@ -2,7 +2,7 @@
 
 Most of the work is done at half the resolution: blocks of 2 x 2 x 2 voxels go in as channels and
 come out as channels, so that no detail is lost; a small head at full resolution sees the signed
-distances again. Compare "3D-EPN" (Dai et al., CVPR 2017) and "SG-NN" (Dai et al., CVPR 2020).
+distances again. What rules make of the evidence is an input, and the first guess. Compare "3D-EPN" (Dai et al., CVPR 2017) and "SG-NN" (Dai et al., CVPR 2020).
 """
 
 from __future__ import annotations
@@ -15,13 +15,19 @@ from recon3d_core.errors import InputError
 from recon3d_core.models.base import Network
 from recon3d_core.models.layers import Conv3d
 from recon3d_core.models.tsdf_completion.config import TsdfCompletionConfig
-from recon3d_core.models.tsdf_completion.evidence import CHANNELS, combined, undecided
+from recon3d_core.models.tsdf_completion.evidence import (
+    CHANNELS,
+    combined,
+    RULE,
+    undecided,
+)
 import torch
 from torch import nn, Tensor
 from torch.nn import functional
 
 _HEAD = 8  # channels of the head at full resolution
 _DECIDED_WEIGHT = 0.1  # in the loss, of voxels that the evidence decides anyhow
+_TRUST_IN_RULE = 3.0  # log odds deep inside of what the rules make, before training
 _OVERLAP_WEIGHT = 0.3  # of the soft IoU, which alone would make the probabilities too sure
 
 
@@ -64,6 +70,7 @@ class TsdfCompletion(Network):
         self.head = nn.Sequential(
             Conv3d(CHANNELS + 1, _HEAD, 3, padding=1), nn.ReLU(inplace=True), Conv3d(_HEAD, 1, 1)
         )
+        self.trust_in_rule = nn.Parameter(torch.tensor(_TRUST_IN_RULE))
 
     @property
     def resolution(self) -> int:
@@ -87,7 +94,8 @@ class TsdfCompletion(Network):
             skip = stages.pop()
             volume = skip + functional.interpolate(narrow(volume), scale_factor=2.0)
             volume = block(volume)
-        coarse = _spread(self.fine(volume))
+        guess = self.trust_in_rule * evidence[:, RULE : RULE + 1]
+        coarse = _spread(self.fine(volume)) - guess
         refined: Tensor = coarse + self.head(torch.cat([coarse, evidence], 1))
         return refined[:, 0]
 

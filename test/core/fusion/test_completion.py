@@ -14,10 +14,11 @@ from recon3d_core.fusion.tsdf_object import TsdfObjectReconstructor
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.meshing.closed import ClosedMesher
 from recon3d_core.models import create_network
-from recon3d_core.models.tsdf_completion.evidence import FREE, OBSERVED, SDF
+from recon3d_core.models.tsdf_completion.evidence import FREE, OBSERVED, RULE, SDF
 from recon3d_core.models.weights import save_weights, shipped_weights, WeightsCard
 from recon3d_core.scene.alignment import surface_of
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 from tabletop import birth_grid, TABLE, tabletop
 import torch
 
@@ -104,6 +105,14 @@ def test_evidence_is_the_fused_one_and_the_true_one():
     assert agree.mean() > 0.8
     free = (evidence[FREE] > 0.5).numpy()
     assert tabletop('box').solid.contains(centers[free]).mean() < 0.01
+    filled = ClosedMesher().fill(seen, TABLE)
+    places = filled.grid.indices(centers)
+    within = ((places >= 0) & (places < filled.grid.shape)).all(-1)
+    rule = evidence[RULE].numpy()
+    assert (rule[~within] > 0).all()
+    says = filled.sdf_m[tuple(places[within].T)]
+    sure = np.abs(says) > 0.5 * filled.grid.voxel_size_m
+    assert ((rule[within] < 0) == (says < 0))[sure].mean() > 0.98
 
 
 def test_values_are_looked_up_between_voxels():
@@ -115,6 +124,11 @@ def test_values_are_looked_up_between_voxels():
     ramp = torch.from_numpy(np.moveaxis(centers, -1, 0).copy())
     found = resampled(ramp, held_on, grid).numpy()
     np.testing.assert_allclose(np.moveaxis(found, 0, -1), grid.centers_world_m(), atol=1e-6)
+    T[:3, :3] = Rotation.from_rotvec([0.1, -0.05, 0.2]).as_matrix()
+    T[:3, 3] = 0.03, 0.03, 0.04
+    turned = VoxelGrid(T, 0.006, (3, 4, 5))
+    found = resampled(ramp, held_on, turned).numpy()
+    np.testing.assert_allclose(np.moveaxis(found, 0, -1), turned.centers_world_m(), atol=1e-6)
 
 
 def test_asking_twice_computes_once_and_a_closed_one_refuses(wild):

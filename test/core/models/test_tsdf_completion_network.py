@@ -18,6 +18,7 @@ from recon3d_core.models.tsdf_completion.evidence import (
     HEIGHT,
     OBSERVED,
     REACH,
+    RULE,
     SDF,
     TRUST,
     undecided,
@@ -40,6 +41,7 @@ def half_seen_ball(radius: float = 5.0, n: int = N) -> tuple[torch.Tensor, torch
     evidence[0, TRUST], evidence[0, OBSERVED] = 0.5 * seen, seen
     evidence[0, FREE] = (sdf > 1.5) & ((x > 0) | (y**2 + z**2 > radius**2))
     evidence[0, HEIGHT] = (z + n / 2) / n
+    evidence[0, RULE] = ((x.abs() + y.abs() + z.abs() - radius) / REACH).clamp(-1, 1)
     return evidence, (sdf < 0).float()[None]
 
 
