@@ -235,6 +235,10 @@ class Reconstructor(Plugin):
     def shape(self, state: Any) -> Shape:
         """Return what is known of the object."""
 
+    def seen_shape(self, state: Any) -> Shape:
+        """Return what was seen of the object alone, where telling the rest is dear."""
+        return self.shape(state)
+
     def close(self) -> None:
         """Give memory back, such as a network's; it is not used after that."""
 

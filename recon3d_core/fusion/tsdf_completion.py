@@ -121,6 +121,10 @@ class TsdfCompletionReconstructor(Reconstructor):
             state.shape = self._completed(state)
         return state.shape
 
+    def seen_shape(self, state: CompletionState) -> Shape:
+        """Return what was fused, on its own grid."""
+        return self._fusion.shape(state.fused)
+
     def close(self) -> None:
         """Give the network's memory back; the reconstructor is of no use after that."""
         self._network, self._closed = None, True

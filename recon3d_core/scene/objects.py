@@ -148,7 +148,7 @@ class ObjectState:
         """Return the known surface; that of some views ago will do, as it changes little."""
         age = self.views_used - self.surface_views
         if self.surface is None or age >= min(_SURFACE_VIEWS, self.surface_views):
-            self.surface = surface_of(self.reconstructor.shape(self.state))
+            self.surface = surface_of(self.reconstructor.seen_shape(self.state))
             self.surface_views = self.views_used
         return self.surface
 
@@ -193,7 +193,7 @@ class ObjectState:
         observed_only = False
         if not verdict.passed:
             # Without depth there is no seen surface; the doubtful whole is better than nothing.
-            observed = mesher.observed_mesh(seen)
+            observed = mesher.observed_mesh(self.reconstructor.seen_shape(self.state))
             observed_only = len(observed.faces) > 0
             mesh = observed if observed_only else mesh
         closed = is_watertight(mesh)

@@ -6,8 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.data.ground_truth import occupancy
 from recon3d_core.data.objects.base import ObjectMesh
+from recon3d_core.errors import InputError
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.geometry.transforms import apply
+
+_MOST = 5  # edges of the cube that are filled at once; memory grows with the third power
 
 
 def true_occupancy(
@@ -22,6 +25,9 @@ def true_occupancy(
 
     Returns:
         (N, N, N), and the number of voxels of that size outside.
+
+    Raises:
+        InputError: The object is so much larger that the cube shows hardly anything of it.
     """
     N = cube.shape[0]
     places = apply(cube.T_grid_world, vertices_world_m.astype(np.float64)) / cube.voxel_size_m
@@ -29,6 +35,8 @@ def true_occupancy(
     beyond = max(float(-places.min()), float(places.max()) - N, 0.0)
     pad = int(np.ceil(beyond)) + 1
     whole = N + 2 * pad
+    if whole > _MOST * N:
+        raise InputError('edge of what holds an object', whole / N, f'at most {_MOST} cubes')
     local = ((places + pad) / whole - 0.5).astype(np.float32)
     filled = occupancy(ObjectMesh(local, faces), whole)
     inner = filled[pad : pad + N, pad : pad + N, pad : pad + N]

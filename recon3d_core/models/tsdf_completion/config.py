@@ -12,5 +12,5 @@ class TsdfCompletionConfig(PluginConfig):
         64, 'Voxels along an edge of the cube, a multiple of 16.', ge=16, le=128
     )
     width: int = option(
-        32, 'Channels at half the resolution; multiples of 16 are quickest.', ge=8, le=128
+        16, 'Channels at half the resolution; multiples of 16 are quickest.', ge=8, le=128
     )

@@ -1,8 +1,7 @@
 """`tsdf_completion`: a 3-D U-Net from what was seen of an object to all of it.
 
-Most of the work is done at half the resolution: blocks of 2 x 2 x 2 voxels go in as channels and
-come out as channels, so that no detail is lost; a small head at full resolution sees the signed
-distances again. What rules make of the evidence is an input, and the first guess. Compare "3D-EPN" (Dai et al., CVPR 2017) and "SG-NN" (Dai et al., CVPR 2020).
+All work is done at half the resolution and below: blocks of 2 x 2 x 2 voxels go in as channels and
+come out as channels; the last layers see the evidence again. What rules make of the evidence is an input, and the first guess. Compare "3D-EPN" (Dai et al., CVPR 2017) and "SG-NN" (Dai et al., CVPR 2020).
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional
 
-_HEAD = 8  # channels of the head at full resolution
 _DECIDED_WEIGHT = 0.1  # in the loss, of voxels that the evidence decides anyhow
 _TRUST_IN_RULE = 3.0  # log odds deep inside of what the rules make, before training
 _OVERLAP_WEIGHT = 0.3  # of the soft IoU, which alone would make the probabilities too sure
@@ -66,10 +64,8 @@ class TsdfCompletion(Network):
         # Skips are added, not appended: half the work where it is most.
         self.narrow = nn.ModuleList(Conv3d(a, b, 1) for a, b in zip(widths[:0:-1], outer))
         self.up = nn.ModuleList(_block(b, b) for b in outer)
-        self.fine = Conv3d(w, 8, 1)
-        self.head = nn.Sequential(
-            Conv3d(CHANNELS + 1, _HEAD, 3, padding=1), nn.ReLU(inplace=True), Conv3d(_HEAD, 1, 1)
-        )
+        self.detail = Conv3d(CHANNELS, w, 2, stride=2)
+        self.fine = nn.Sequential(_block(2 * w, w), Conv3d(w, 8, 1))
         self.trust_in_rule = nn.Parameter(torch.tensor(_TRUST_IN_RULE))
 
     @property
@@ -94,10 +90,8 @@ class TsdfCompletion(Network):
             skip = stages.pop()
             volume = skip + functional.interpolate(narrow(volume), scale_factor=2.0)
             volume = block(volume)
-        guess = self.trust_in_rule * evidence[:, RULE : RULE + 1]
-        coarse = _spread(self.fine(volume)) - guess
-        refined: Tensor = coarse + self.head(torch.cat([coarse, evidence], 1))
-        return refined[:, 0]
+        told = self.fine(torch.cat([volume, self.detail(evidence)], 1))
+        return _spread(told)[:, 0] - self.trust_in_rule * evidence[:, RULE]
 
     def probabilities(self, evidence: Tensor) -> Tensor:
         """Return probabilities (B, N, N, N) that keep what was observed (`evidence.combined`)."""

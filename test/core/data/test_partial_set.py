@@ -71,6 +71,12 @@ def test_the_truth_of_a_ball_is_its_volume_also_beyond_the_cube(shift):
     assert (outside > 0) == (shift > 0)
 
 
+def test_of_an_object_that_the_cube_shows_hardly_anything_of_there_is_no_truth():
+    cube = VoxelGrid(np.eye(4), 0.002 / N, (N, N, N))
+    with pytest.raises(InputError, match='at most'):
+        true_occupancy(*ball(0.05), cube)
+
+
 def test_grids_are_placed_as_the_pipeline_places_them():
     points = np.random.default_rng(0).normal((0, 0, 0.1), (0.03, 0.05, 0.02), (500, 3))
     points = points.astype(np.float32)
