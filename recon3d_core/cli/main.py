@@ -1,7 +1,8 @@
 """`recon3d`: finds the verb, imports its module, and turns errors into one line and a code.
 
 A verb is a module of this package with a function `command`, annotated as typer wants it.
-Exit codes: 0 good, 1 the run failed, 2 bad usage or bad input, 130 interrupted.
+Exit codes: 0 good, 1 the run failed, 2 bad usage or bad input, 130 interrupted,
+143 terminated.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib
 from importlib import metadata, util
 import logging
 import os
+import signal
 import sys
 import traceback
 from typing import Annotated, Any
@@ -36,6 +38,7 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+TERMINATED = 143
 
 
 def version() -> str:
@@ -159,4 +162,6 @@ def _explain(error: Exception, debug: bool) -> int:
 
 def main() -> None:
     """Run `recon3d` with the arguments of the process and exit."""
+    # A process that a signal ends leaves its workers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     sys.exit(exit_code(sys.argv[1:]))

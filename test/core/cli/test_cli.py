@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 from recon3d_core.cli import main as cli
 
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 # A verb that does what its argument says, put among the others.
 VERB = """
-import os, signal, time, typer
+import concurrent.futures, multiprocessing, os, signal, time, typer
 from typing import Annotated
 from recon3d_core import errors
 
@@ -33,6 +34,11 @@ def command(what: str, number: Annotated[int, typer.Option(min=0)] = 0) -> None:
     if what == 'sleep':
         print('ready', flush=True)
         time.sleep(60)
+    if what == 'pool':
+        context = multiprocessing.get_context('spawn')
+        with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+            print(pool.submit(os.getpid).result(), flush=True)
+            time.sleep(60)
     if what == 'chatter':
         for index in range(200_000):
             print(index)
@@ -179,6 +185,16 @@ def test_interrupt_ends_quietly_with_130(probe_command: list[str]) -> None:
     _, errors = process.communicate(timeout=30)
     assert process.returncode == cli.INTERRUPTED
     assert 'Traceback' not in errors
+
+
+def test_termination_ends_the_workers_too(probe_command: list[str]) -> None:
+    process = subprocess.Popen([*probe_command, 'pool'], cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout
+    worker = int(process.stdout.readline())
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == cli.TERMINATED
+    assert not psutil.pid_exists(worker)
 
 
 def test_reader_that_goes_away_is_no_error(probe_command: list[str]) -> None:
