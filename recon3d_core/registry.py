@@ -59,6 +59,7 @@ BUILTINS: dict[str, dict[str, str]] = {
     'source': {
         'rgbd_folder': 'recon3d_core.data.rgbd_folder:RgbdFolderSource',
         'rosbag': 'recon3d_core.data.rosbag:RosbagSource',
+        'scenes': 'recon3d_core.data.scene_sweeps:SceneSweepSource',
         'synthetic': 'recon3d_core.data.synthetic:SyntheticSource',
     },
     'sink': {
