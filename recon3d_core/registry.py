@@ -65,6 +65,7 @@ BUILTINS: dict[str, dict[str, str]] = {
     'sink': {
         'collision_objects': 'recon3d_ros.sinks.collision_objects:CollisionObjects',
         'detections3d': 'recon3d_ros.sinks.detections3d:Detections3d',
+        'next_views': 'recon3d_ros.sinks.next_views:NextViews',
         'object_markers': 'recon3d_ros.sinks.object_markers:ObjectMarkers',
         'object_points': 'recon3d_ros.sinks.objects:ObjectPoints',
         'object_poses': 'recon3d_ros.sinks.objects:ObjectPoses',
