@@ -67,6 +67,7 @@ class Statistics:
         self.pose_failures = 0
         self.fallback: str | None = None
         self.pipeline: dict[str, float] = {}
+        self.relations = 'none'
         self.timings_ms: dict[str, float] = {}
         self.stages = StageTimes()
         self.errors = 0
@@ -232,6 +233,7 @@ class Diagnostics:
             'latency p95 [ms]': p95,
             'fallback': statistics.fallback or 'none',
             'device memory [MB]': device_memory_mb(),
+            'relations of objects': statistics.relations,
             'last drop': statistics.last_drop or 'none',
             'errors': statistics.errors,
         }

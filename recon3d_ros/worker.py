@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from recon3d_core.errors import FrameError, InputError
 from recon3d_core.geometry.regions import Box
 from recon3d_core.scene.output import Output
+from recon3d_core.scene.relations import describe_relations
 from recon3d_core.types import Frame, SceneUpdate
 from recon3d_ros.diagnostics import Statistics, ThrottledLog
 from recon3d_ros.inputs import CameraInput, take_oldest
@@ -315,6 +316,7 @@ class Worker:
         if self._updated_s - self._stats_s > _STATS_PERIOD_S:
             self._stats_s = self._updated_s
             self.on.statistics.pipeline = dict(self.on.pipeline.stats())
+            self.on.statistics.relations = describe_relations(self.on.pipeline.relations())
 
     def _finish_when_idle(self) -> None:
         """Do what the time budget put off, once no frame came for a while."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 from importlib import metadata
 import io
@@ -22,6 +22,7 @@ from recon3d_core.meshing.export import (
     write_points_ply,
 )
 from recon3d_core.scene.preview import draw_preview, encode_png
+from recon3d_core.scene.relations import Relation, relations
 from recon3d_core.types import Frame, Mesh, ObjectEstimate, PointCloud, Scene
 
 SCHEMA = 1
@@ -78,10 +79,14 @@ class Output:
 
     def summary(self) -> dict[str, Any]:
         """Return the content of `summary.json`."""
+        found = relations(self.scene.objects, self.scene.planes)
         return {
             'schema': SCHEMA,
             'frames': dict(self.frames),
-            'objects': [describe_object(estimate) for estimate in self.scene.objects.values()],
+            'objects': [
+                {**describe_object(estimate), 'relations': _describe_relations(found, estimate.id)}
+                for estimate in self.scene.objects.values()
+            ],
             'timings_ms': dict(self.timings_ms),
             'peak_rss_mb': round(peak_rss_mb(), 1),
             'device': self.device,
@@ -120,6 +125,14 @@ def describe_object(estimate: ObjectEstimate) -> dict[str, Any]:
         },
         'published': 'observed_surface_only' if estimate.observed_only else 'complete',
     }
+
+
+def _describe_relations(found: Sequence[Relation], subject: int) -> list[dict[str, Any]]:
+    return [
+        {'kind': item.kind, 'other': 'plane' if item.other is None else item.other}
+        for item in found
+        if item.subject == subject
+    ]
 
 
 def peak_rss_mb() -> float:

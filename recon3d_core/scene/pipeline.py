@@ -20,6 +20,7 @@ from recon3d_core.scene.devices import resolve_device
 from recon3d_core.scene.objects import is_unsettled, ObjectState
 from recon3d_core.scene.options import load_config, PipelineConfig
 from recon3d_core.scene.output import Output
+from recon3d_core.scene.relations import Relation, relations
 from recon3d_core.scene.timings import Timings
 from recon3d_core.scene.work import AT_ONCE_HZ, ObjectWork
 from recon3d_core.types import (
@@ -322,6 +323,10 @@ class Pipeline:
             'waiting_views': self._objects.waiting_views,
             **{f'mapper.{name}': value for name, value in self.mapper.stats().items()},
         }
+
+    def relations(self) -> list[Relation]:
+        """Return what stands on, lies in and touches what."""
+        return relations(self._objects.estimates(), self._planes)
 
     def clear_box(self, box: Box) -> list[int]:
         """Forget the surface inside a box, and the objects whose centre is in it.
