@@ -26,7 +26,7 @@ from rclpy.signals import SignalHandlerOptions
 from recon3d_core import registry
 from recon3d_core.errors import InputError, PluginError, Recon3DError
 from recon3d_ros import parameters, spinning
-from recon3d_ros.clear_box import ClearBox
+from recon3d_ros.clearing import ClearRequests
 from recon3d_ros.diagnostics import Diagnostics, Statistics, ThrottledLog
 from recon3d_ros.inputs import CameraInput
 from recon3d_ros.outputs import Outputs
@@ -76,7 +76,7 @@ class Recon3DNode(LifecycleNode):
         self._inputs: list[CameraInput] = []
         self._pose_source: PoseSource | None = None
         self._outputs: Outputs | None = None
-        self._requests: list[Services | ClearBox] = []
+        self._requests: list[Services | ClearRequests] = []
         self._jumps: Any = None
         self._timers_made: list[Any] = []
         self._diagnostics_publisher: Any = None
@@ -165,7 +165,7 @@ class Recon3DNode(LifecycleNode):
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._requests = [
             Services(self, lambda: self.worker, self.settings, self._enabled),
-            ClearBox(self, lambda: self.worker, lambda: self.settings().world_frame),
+            ClearRequests(self, lambda: self.worker, lambda: self.settings().world_frame),
         ]
         return super().on_configure(state)
 

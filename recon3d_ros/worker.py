@@ -212,6 +212,10 @@ class Worker:
         """
         return self.call(lambda: self._clear_box(points_m, frame_id, stamp_ns))
 
+    def clear_object(self, object_id: int) -> Future[str]:
+        """Forget an object by its id; the future gives a line about it."""
+        return self.call(lambda: self._clear_object(object_id))
+
     def _output(self) -> Output:
         # The pipeline knows what it refused; the rest never came to it.
         dropped = self.on.statistics.frames_dropped() - self.on.pipeline.dropped
@@ -239,6 +243,12 @@ class Worker:
         edges = ' x '.join(f'{edge:.2f}' for edge in box.size_m)
         ids = ', '.join(map(str, gone)) or 'none'
         return f'cleared a box of {edges} m in {frame_id}; objects removed: {ids}'
+
+    def _clear_object(self, object_id: int) -> str:
+        self.on.pipeline.clear_object(object_id)
+        if self._frame_id:
+            self.on.outputs.offer(self._snapshot())
+        return f'object {object_id} was removed'
 
     def _run(self) -> None:
         while not self._stopping:

@@ -340,6 +340,19 @@ class Pipeline:
         self.mapper.clear_box(box)
         return self._objects.clear_box(box)
 
+    def clear_object(self, object_id: int) -> None:
+        """Forget a published object, and the surface inside its box.
+
+        Raises:
+            InputError: There is no such object.
+            PluginError: The mapper or the tracker cannot forget a part.
+        """
+        objects = self.scene().objects
+        if object_id not in objects:
+            raise InputError('no such object', object_id, f'one of {sorted(objects)}')
+        self.mapper.clear_box(Box(objects[object_id].T_world_object, objects[object_id].size_m))
+        self._objects.forget({object_id})
+
     def save_map(self, path: Path) -> None:
         """Write the surface to a file; any thread may do so while another updates.
 

@@ -131,11 +131,13 @@ class ObjectWork:
             for track_id, state in self._book.states.items()
             if (center := state.center_world_m) is not None and box.contains(center)
         }
-        if not inside:
-            return []
-        self._tracker.forget(inside)
-        self._drop_views(inside)
-        gone = {track_id: self._book.states.pop(track_id) for track_id in sorted(inside)}
+        return self.forget(inside) if inside else []
+
+    def forget(self, track_ids: set[int]) -> list[int]:
+        """Forget some objects; return those that were published."""
+        self._tracker.forget(track_ids)
+        self._drop_views(track_ids)
+        gone = {track_id: self._book.states.pop(track_id) for track_id in sorted(track_ids)}
         return [track_id for track_id, state in gone.items() if state.estimate is not None]
 
     def observe(self, deadline: float | None, up: NDArray[np.float64]) -> None:

@@ -14,9 +14,10 @@ from recon3d_core.data import load_source
 from recon3d_core.errors import FrameError
 from recon3d_core.geometry.transforms import look_at
 from recon3d_core.scene.output import Output
-from recon3d_ros import clear_box
+from recon3d_ros import clearing
 from recon3d_ros.conversions.headers import make_header
 from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import UInt32
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -165,6 +166,30 @@ def test_a_box_is_forgotten_with_its_object(frames):
         graph.feed(frames[-1:])
 
 
+def test_an_object_is_forgotten_by_its_id(frames, capfd):
+    with running(**FAST) as graph:
+        graph.feed(frames)
+        number, estimate = next(iter(graph.node.pipeline.scene().objects.items()))
+        publisher = graph.driver.create_publisher(UInt32, '/recon3d/clear_object', 10)
+        graph.wait(publisher.get_subscription_count)
+        publisher.publish(UInt32(data=4_000_000_000))
+        publisher.publish(UInt32(data=number))
+        graph.wait(lambda: number not in graph.node.pipeline.scene().objects)
+        low, high = corners_of(estimate, -0.03)
+        left = graph.node.pipeline.scene(cloud=True).cloud.points_m
+        assert not ((left > low) & (left < high)).all(1).any()
+        assert graph.node.statistics.errors == 0
+        said = ''
+
+        def told():
+            nonlocal said
+            said += capfd.readouterr().err
+            return 'no such object' in said and f'object {number} was removed' in said
+
+        graph.wait(told)
+        assert '4000000000' in said
+
+
 def test_boxes_that_cannot_be_are_refused_with_a_reason(frames, capfd):
     with running(**FAST) as graph:
         graph.feed(frames)
@@ -188,7 +213,7 @@ def test_boxes_that_cannot_be_are_refused_with_a_reason(frames, capfd):
                 return words in said
 
             graph.wait(told, what=words)
-        assert said.count('a box is not cleared') >= 5
+        assert said.count('nothing is cleared') >= 5
         assert set(graph.node.pipeline.scene().objects) == before
         assert graph.node.statistics.errors == 0
         publisher.publish(polygon(cube))
@@ -227,7 +252,7 @@ def test_octomaps_service_clears_between_two_corners(frames):
             min=Point32(x=float(low[0]), y=float(low[1]), z=float(low[2])),
             max=Point32(x=float(high[0]), y=float(high[1]), z=float(high[2])),
         )
-        (handler,) = (r for r in graph.node._requests if isinstance(r, clear_box.ClearBox))
+        (handler,) = (r for r in graph.node._requests if isinstance(r, clearing.ClearRequests))
         response = object()
         assert handler.on_query(request, response) is response
         graph.wait(lambda: not graph.node.pipeline.scene().objects)

@@ -1,4 +1,4 @@
-"""Requests to forget a part of the scene: `~/clear_box`, and octomap's service where it exists."""
+"""Requests to forget a part of the scene: `~/clear_box`, `~/clear_object`, and octomap's service."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from recon3d_ros.conversions.headers import ns_from_time
 from recon3d_ros.worker import Worker
+from std_msgs.msg import UInt32
 
 _QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -25,8 +26,8 @@ def octomap_service() -> Any:
         return None
 
 
-class ClearBox:
-    """Takes boxes whose content shall be forgotten.
+class ClearRequests:
+    """Takes boxes whose content, and objects that shall be forgotten.
 
     A topic has no answer, so that what was done, or why not, is in the log.
     """
@@ -47,6 +48,7 @@ class ClearBox:
         self._subscription = node.create_subscription(
             PolygonStamped, '~/clear_box', self.on_polygon, _QOS
         )
+        self._objects = node.create_subscription(UInt32, '~/clear_object', self.on_object, _QOS)
         kind = octomap_service()
         self._service = (
             None if kind is None else node.create_service(kind, '~/clear_bbx', self.on_query)
@@ -55,6 +57,7 @@ class ClearBox:
     def close(self) -> None:
         """Unsubscribe."""
         self._node.destroy_subscription(self._subscription)
+        self._node.destroy_subscription(self._objects)
         if self._service is not None:
             self._node.destroy_service(self._service)
 
@@ -68,10 +71,18 @@ class ClearBox:
         self._clear((request.min, request.max), self._world_frame(), 0)
         return response
 
+    def on_object(self, message: UInt32) -> None:
+        """Forget the object of an id, and the surface inside its box."""
+        worker = self._worker()
+        if worker is None:
+            self._node.get_logger().warning('nothing is cleared: the node is not active')
+            return
+        worker.clear_object(int(message.data)).add_done_callback(self._tell)
+
     def _clear(self, points: Sequence[Any], frame_id: str, stamp_ns: int) -> None:
         worker = self._worker()
         if worker is None:
-            self._node.get_logger().warning('a box is not cleared: the node is not active')
+            self._node.get_logger().warning('nothing is cleared: the node is not active')
             return
         corners: NDArray[np.float64] = np.array([(p.x, p.y, p.z) for p in points], np.float64)
         worker.clear_box(corners, frame_id, stamp_ns).add_done_callback(self._tell)
@@ -79,8 +90,8 @@ class ClearBox:
     def _tell(self, done: Future[str]) -> None:
         logger = self._node.get_logger()
         if done.cancelled():
-            logger.warning('a box is not cleared: the node was deactivated')
+            logger.warning('nothing is cleared: the node was deactivated')
         elif done.exception() is not None:
-            logger.warning(f'a box is not cleared: {done.exception()}')
+            logger.warning(f'nothing is cleared: {done.exception()}')
         else:
             logger.info(done.result())
