@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from recon3d_core import config as configuration
 from recon3d_core import registry
-from recon3d_core.errors import ConfigError, FrameError
+from recon3d_core.errors import ConfigError, FrameError, InputError
 from recon3d_core.geometry.regions import Box
 from recon3d_core.interfaces import Reconstructor
 from recon3d_core.mapping.occupancy import build_occupancy_grid
