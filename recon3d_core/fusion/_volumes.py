@@ -59,8 +59,8 @@ def places_of(grid: VoxelGrid, held_on: VoxelGrid) -> Tensor:
     """
     T = held_on.T_grid_world @ grid.T_world_grid
     if not np.allclose(T[:3, :3], np.eye(3), atol=1e-6):
-        centers = apply(held_on.T_grid_world, grid.centers_world_m())
-        return torch.from_numpy(centers * (2 / held_on.extent_m) - 1).flip(-1).float()
+        local = apply(held_on.T_grid_world, grid.centers_world_m())
+        return torch.from_numpy(local * (2 / held_on.extent_m) - 1).flip(-1).float()
     axes = []
     for axis, (n, size) in enumerate(zip(grid.shape, held_on.extent_m)):
         centers = (torch.arange(n) + 0.5) * grid.voxel_size_m + float(T[axis, 3])

@@ -87,6 +87,30 @@ class AlignmentOptions(Options):
     )  # fmt: skip
 
 
+class RefinementOptions(Options):
+    """Correction of new estimates by their views, their support and each other."""
+
+    enabled: bool = option(True, 'Whether objects are refined after they were meshed.', live=True)
+    budget_ms: float = option(
+        100.0,
+        'Time for it per update where `budget_ms` bounds the work on objects; without that all '
+        'of it is done, so that the result does not depend on the machine.',
+        unit='ms', ge=0.0, le=10000.0, live=True,
+    )  # fmt: skip
+    max_shift_m: float = option(
+        0.005, 'Largest median way of the seen surface of an object that depth measured.',
+        unit='m', ge=0.0, le=0.1, live=True,
+    )  # fmt: skip
+    min_gain: float = option(
+        0.03, 'Part by which a motion must lower the sum of all residuals.', ge=0.0, le=1.0,
+        live=True,
+    )  # fmt: skip
+    looks_to_merge: int = option(
+        4, 'Updates in a row in which two objects claim mostly the same, after which they are one.',
+        ge=1, le=1000, live=True,
+    )  # fmt: skip
+
+
 DEFAULT_PLUGINS = {
     'mapper': 'tsdf',
     'detector': 'depth_cluster',
@@ -122,12 +146,17 @@ class PipelineConfig(Options):
         ['visual_hull'],
         'Reconstructors to take, in this order, where inputs of the chosen one go missing.',
     )
+    fallback_detectors: list[str] = option(
+        ['depth_cluster'],
+        'Detectors to take, in this order, where the chosen one lacks inputs or fails.',
+    )
     map_scene: bool = option(True, 'Whether the surface of the whole scene is mapped.', live=True)
     find_objects: bool = option(True, 'Whether objects are found and reconstructed.', live=True)
     mesh: MeshOptions = MeshOptions()
     objects: ObjectOptions = ObjectOptions()
     self_check: SelfCheckOptions = SelfCheckOptions()
     alignment: AlignmentOptions = AlignmentOptions()
+    refinement: RefinementOptions = RefinementOptions()
     occupancy_grid: OccupancyGridOptions = OccupancyGridOptions()
 
     @pydantic.model_validator(mode='before')

@@ -16,6 +16,7 @@ from recon3d_core.errors import ConfigError, FrameError, InputError
 from recon3d_core.geometry.regions import Box
 from recon3d_core.interfaces import Reconstructor
 from recon3d_core.mapping.occupancy import build_occupancy_grid
+from recon3d_core.scene.detecting import Detecting
 from recon3d_core.scene.devices import resolve_device
 from recon3d_core.scene.objects import is_unsettled, ObjectState
 from recon3d_core.scene.options import load_config, PipelineConfig
@@ -58,9 +59,10 @@ class Pipeline:
         self.device = resolve_device(self.config.device)
         self.mapper = self._make('mapper')
         self.detector = self._make('detector')
+        self._detecting = Detecting(self._make_chain(self.detector, 'detector'))
         self.tracker = self._make('tracker')
         self.mesher = self._make('mesher')
-        self.reconstructors = self._make_reconstructors()
+        self.reconstructors = self._make_chain(self._make('reconstructor'), 'reconstructor')
         self.timings = Timings()
         self.fallback: str | None = None
         self._begin()
@@ -79,13 +81,11 @@ class Pipeline:
         chosen = getattr(self.config, section)
         return registry.load(chosen.kind, chosen.plugin)(chosen.config, self.device)
 
-    def _make_reconstructors(self) -> list[Reconstructor]:
-        """Return the configured reconstructor and its fallbacks, in order."""
-        chain: list[Reconstructor] = [self._make('reconstructor')]
-        for name in self.config.fallback_reconstructors:
-            if name != chain[0].name:
-                chain.append(registry.load('reconstructor', name)(device=self.device))
-        return chain
+    def _make_chain(self, first: Any, kind: str) -> list[Any]:
+        """Return what was configured and its fallbacks, in order."""
+        names = getattr(self.config, f'fallback_{kind}s')
+        others = [registry.load(kind, name) for name in names if name != first.name]
+        return [first, *(other(device=self.device) for other in others)]
 
     def _begin(self) -> None:
         self._objects = ObjectWork(
@@ -95,7 +95,6 @@ class Pipeline:
         self._inputs: frozenset[str] = frozenset()
         self._stamp_ns = 0
         self._put_off = False
-        self._detected_stamp_ns: dict[str, int] = {}
         self._up = np.array([0.0, 0.0, 1.0])
         self._up_is_known = False
         self.dropped: Counter[str] = Counter()
@@ -105,7 +104,7 @@ class Pipeline:
     def reset(self) -> None:
         """Forget everything that was seen; ids of objects go on."""
         self.mapper.reset()
-        self.detector.reset()
+        self._detecting.reset()
         self.tracker.reset()
         self._begin()
 
@@ -177,6 +176,7 @@ class Pipeline:
             self._put_off = late and detections is not None and not self._put_off
             changed = [] if self._put_off else self._mesh(deadline, self.config.mesh.rate_hz)
         self.frames_integrated += integrated
+        removed += self._objects.take_joined()
         return SceneUpdate(
             stamp_ns=frame.stamp_ns,
             frame_index=index,
@@ -225,24 +225,16 @@ class Pipeline:
         """Run the detector where it is due and the frame has what it needs."""
         if not self.config.find_objects:
             return None
-        period_ns = 1e9 / self.detector.config.rate_hz
-        # Per camera: of two in step, the second would never have its turn.
-        last = self._detected_stamp_ns.get(frame.camera_name)
-        # A tenth of slack: stamps jitter, and 5 Hz of a 15 Hz stream is every third frame.
-        if last is not None and 0 <= frame.stamp_ns - last < 0.9 * period_ns:
+        if not self._detecting.is_due(frame):
             return None
-        missing = self.detector.needs - frame.inputs
-        if missing:
-            absent = ', '.join(sorted(missing))
-            self._note(
-                f'no new objects: detector {self.detector.name} waits for {absent}; '
-                'those known stay as they are'
-            )
-            return None
-        self._detected_stamp_ns[frame.camera_name] = frame.stamp_ns
         with self.timings.stage('detect'):
-            detections: Detections = self.detector.detect(frame)
-        self._note_end('no new objects')
+            detections = self._detecting.detect(frame)
+        if self._detecting.note:
+            self._note(self._detecting.note)
+        else:
+            self._note_end('no new objects', 'detector')
+        if detections is None:
+            return None
         if detections.planes:
             self._planes = detections.planes
             if not self._up_is_known:
@@ -262,9 +254,9 @@ class Pipeline:
             self.fallback = note
             logger.warning('%s', note or 'all inputs are back')
 
-    def _note_end(self, beginning: str) -> None:
-        """Forget the note that begins so."""
-        if self.fallback and self.fallback.startswith(beginning):
+    def _note_end(self, *beginnings: str) -> None:
+        """Forget a note that begins so."""
+        if self.fallback and self.fallback.startswith(beginnings):
             self._note(None)
 
     def _choose_reconstructor(self, known: ObjectState | None) -> Reconstructor:

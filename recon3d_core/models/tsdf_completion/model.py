@@ -26,7 +26,8 @@ from torch.nn import functional
 
 _DECIDED_WEIGHT = 0.1  # in the loss, of voxels that the evidence decides anyhow
 _TRUST_IN_RULE = 3.0  # log odds deep inside of what the rules make, before training
-_OVERLAP_WEIGHT = 0.3  # of the soft IoU, which alone would make the probabilities too sure
+# Both matter alike; the soft IoU alone would make the probabilities too sure.
+_ENTROPY_WEIGHT, _OVERLAP_WEIGHT = 4.0, 1.0
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
@@ -114,7 +115,7 @@ class TsdfCompletion(Network):
         common = (inside * truth).sum(dims)
         union = (inside + truth - inside * truth).sum(dims)
         overlap = (common + 1) / (union + 1)
-        return 10 * entropy + _OVERLAP_WEIGHT * (1 - overlap).mean()
+        return _ENTROPY_WEIGHT * entropy + _OVERLAP_WEIGHT * (1 - overlap).mean()
 
 
 def _spread(blocks: Tensor) -> Tensor:
