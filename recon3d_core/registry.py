@@ -41,6 +41,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         'depth_cluster': 'recon3d_core.detection.depth_cluster:DepthClusterDetector',
         'foreground': 'recon3d_core.detection.foreground:ForegroundDetector',
         'frame_masks': 'recon3d_core.detection.frame_masks:FrameMasksDetector',
+        'onnx': 'recon3d_core.detection.adapters.onnx:OnnxDetector',
     },
     'tracker': {
         'cones': 'recon3d_core.tracking.cones:ConesTracker',

@@ -1,0 +1,1 @@
+"""Detectors made elsewhere: networks from files, each behind a library that may be missing."""
