@@ -28,6 +28,7 @@ VERBS = {
     'predict': 'Predict the shape of the object in photos, with or without poses.',
     'train': 'Train a network by a recipe.',
     'eval': 'Judge networks and baselines on a data set.',
+    'eval-scenes': 'Judge the whole pipeline on cluttered scenes with ground truth.',
     'pack': 'Pack objects into one file that is drawn without mesh libraries.',
     'bench': 'Run benchmarks by name and say which bars are met.',
     'doctor': 'Check what of this machine is missing, with the command that mends it.',
@@ -51,9 +52,11 @@ def version() -> str:
 
 def available_verbs() -> dict[str, str]:
     """Return the verbs whose module is there, with one line about each."""
-    return {
-        verb: text for verb, text in VERBS.items() if util.find_spec(f'recon3d_core.cli.{verb}')
-    }
+    return {verb: text for verb, text in VERBS.items() if util.find_spec(_module(verb))}
+
+
+def _module(verb: str) -> str:
+    return f'recon3d_core.cli.{verb.replace("-", "_")}'
 
 
 def _print_version(wanted: bool) -> None:
@@ -90,7 +93,7 @@ def make_app(verb: str | None) -> typer.Typer:
     app.callback()(_options)
     for name, text in available_verbs().items():
         if name == verb:
-            command = importlib.import_module(f'recon3d_core.cli.{name}').command
+            command = importlib.import_module(_module(name)).command
         else:
             command = _stub
         app.command(name, help=None if name == verb else text, short_help=text)(command)

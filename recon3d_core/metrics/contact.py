@@ -8,138 +8,23 @@ would fall until it touches its support or another one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-import dataclasses
-import functools
 import itertools
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 import open3d as o3d
-from recon3d_core.checks import check_shape
 from recon3d_core.errors import InputError
-from recon3d_core.geometry.grids import VoxelGrid
-from recon3d_core.geometry.transforms import apply, frame_from_normal
-from recon3d_core.meshing.checks import is_watertight, volume_m3
+from recon3d_core.geometry.transforms import frame_from_normal
+from recon3d_core.metrics.solids import CELLS, cells_of, MeshSolid, Solid, solid_of
 from recon3d_core.types import Mesh, Plane
 
 Array = NDArray[np.float64]
 
-_CELLS = 48  # along each axis of the box that two solids share
 _COLUMNS = 64  # along each axis of a solid's outline, seen from above
 _MANY = 20_000  # vertices from which rays begin, at most
 
 
-class Solid(Protocol):
-    """A closed body in the world's frame."""
-
-    @property
-    def bounds_world_m(self) -> Array:
-        """Lowest and highest corner (2, 3) of the box around it, along the world's axes."""
-
-    @property
-    def volume_m3(self) -> float:
-        """Its volume."""
-
-    def contains(self, points_world_m: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Return which points (..., 3) are inside."""
-
-
-@dataclasses.dataclass(frozen=True)
-class MeshSolid:
-    """The inside of a closed mesh.
-
-    Attributes:
-        mesh: In the world's frame; of one that is not closed the inside is a guess.
-    """
-
-    mesh: Mesh
-
-    @functools.cached_property
-    def bounds_world_m(self) -> Array:
-        """Lowest and highest corner (2, 3); an empty mesh has a box without volume."""
-        vertices = self.mesh.vertices_m[np.unique(self.mesh.faces)].astype(np.float64)
-        return np.stack([vertices.min(0), vertices.max(0)]) if len(vertices) else np.zeros((2, 3))
-
-    @functools.cached_property
-    def volume_m3(self) -> float:
-        """The volume, counted in cells where the mesh is not closed."""
-        if is_watertight(self.mesh):
-            return abs(volume_m3(self.mesh))
-        points, cell_m3 = _cells(self.bounds_world_m, _CELLS)
-        return float(np.count_nonzero(self.contains(points))) * cell_m3
-
-    @functools.cached_property
-    def rays(self) -> o3d.t.geometry.RaycastingScene:
-        """The mesh, ready for rays."""
-        scene = o3d.t.geometry.RaycastingScene()
-        scene.add_triangles(
-            o3d.core.Tensor.from_numpy(np.ascontiguousarray(self.mesh.vertices_m, np.float32)),
-            o3d.core.Tensor.from_numpy(np.ascontiguousarray(self.mesh.faces, np.uint32)),
-        )
-        return scene
-
-    def contains(self, points_world_m: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Return which points (..., 3) are inside."""
-        points = np.ascontiguousarray(points_world_m, np.float32)
-        if not len(self.mesh.faces) or not points.size:
-            return np.zeros(points.shape[:-1], bool)
-        # Three rays a point: one alone that grazes an edge may count a face twice.
-        inside = self.rays.compute_occupancy(o3d.core.Tensor.from_numpy(points), nsamples=3)
-        return np.asarray(inside.numpy() > 0.5)
-
-
-@dataclasses.dataclass(frozen=True)
-class VoxelSolid:
-    """The voxels of a grid that are inside.
-
-    Attributes:
-        grid: Place and size of the voxels.
-        inside: (nx, ny, nz) bool.
-    """
-
-    grid: VoxelGrid
-    inside: NDArray[np.bool_]
-
-    def __post_init__(self) -> None:
-        """Check that they fit.
-
-        Raises:
-            InputError: The voxels are not those of the grid.
-        """
-        check_shape('inside', self.inside, self.grid.shape)
-
-    @functools.cached_property
-    def bounds_world_m(self) -> Array:
-        """Lowest and highest corner (2, 3) of the box around the voxels that are inside."""
-        index = np.argwhere(self.inside)
-        if not len(index):
-            return np.zeros((2, 3))
-        ends = np.stack([index.min(0), index.max(0) + 1]) * self.grid.voxel_size_m
-        corners = np.array(list(itertools.product(*ends.T)))
-        world = apply(self.grid.T_world_grid, corners)
-        return np.stack([world.min(0), world.max(0)])
-
-    @property
-    def volume_m3(self) -> float:
-        """The volume."""
-        return float(np.count_nonzero(self.inside)) * self.grid.voxel_size_m**3
-
-    def contains(self, points_world_m: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Return which points (..., 3) are inside."""
-        index = self.grid.indices(np.asarray(points_world_m, np.float64))
-        held = ((index >= 0) & (index < self.grid.shape)).all(-1)
-        found = np.zeros(held.shape, bool)
-        found[held] = self.inside[tuple(index[held].T)]
-        return found
-
-
-def solid_of(body: Mesh | Solid) -> Solid:
-    """Return a mesh as a solid, and a solid as it is."""
-    return MeshSolid(body) if isinstance(body, Mesh) else body
-
-
-def penetration_volume_m3(a: Mesh | Solid, b: Mesh | Solid, cells: int = _CELLS) -> float:
+def penetration_volume_m3(a: Mesh | Solid, b: Mesh | Solid, cells: int = CELLS) -> float:
     """Return the volume that two solids share.
 
     The box that both bounding boxes share is cut into `cells` along each axis, so that the
@@ -160,12 +45,12 @@ def penetration_volume_m3(a: Mesh | Solid, b: Mesh | Solid, cells: int = _CELLS)
     high = np.minimum(first.bounds_world_m[1], second.bounds_world_m[1])
     if not (high > low).all():
         return 0.0
-    points, cell_m3 = _cells(np.stack([low, high]), cells)
+    points, cell_m3 = cells_of(np.stack([low, high]), cells)
     inside = points[first.contains(points)]
     return float(np.count_nonzero(second.contains(inside))) * cell_m3
 
 
-def penetration_share(bodies: Sequence[Mesh | Solid], cells: int = _CELLS) -> float:
+def penetration_share(bodies: Sequence[Mesh | Solid], cells: int = CELLS) -> float:
     """Return the volumes that pairs of solids share, as part of all volumes; 0 without any."""
     solids = [solid_of(body) for body in bodies]
     total = sum(solid.volume_m3 for solid in solids)
@@ -265,11 +150,3 @@ def _ways_m(solid: MeshSolid, starts: NDArray[np.float32], sign: int) -> NDArray
         return np.zeros(0, np.float32)
     hits = solid.rays.cast_rays(o3d.core.Tensor.from_numpy(rays))
     return np.asarray(hits['t_hit'].numpy())
-
-
-def _cells(bounds_m: Array, count: int) -> tuple[NDArray[np.float32], float]:
-    """Return the centres (n, 3) of the cells of a box (2, 3), and the volume of one."""
-    low, size = bounds_m[0], bounds_m[1] - bounds_m[0]
-    at = (np.arange(count) + 0.5) / count
-    grid = np.stack(np.meshgrid(*(low + size * at[:, None]).T, indexing='ij'), -1)
-    return grid.reshape(-1, 3).astype(np.float32), float(size.prod()) / count**3

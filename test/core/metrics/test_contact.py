@@ -10,11 +10,10 @@ from recon3d_core.errors import InputError
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.metrics.contact import (
     floating_gap_m,
-    MeshSolid,
     penetration_share,
     penetration_volume_m3,
-    VoxelSolid,
 )
+from recon3d_core.metrics.solids import MeshSolid, VoxelSolid
 from recon3d_core.types import Mesh, Plane
 import trimesh
 
@@ -78,6 +77,26 @@ def test_voxels_count_as_meshes_do():
     assert penetration_volume_m3(nothing, same) == 0
     with pytest.raises(InputError, match='inside'):
         VoxelSolid(solid.grid, inside[1:])
+
+
+def test_parts_of_a_solid_may_overlap_and_be_hollow():
+    first, second = box((0.2, 0.2, 0.2), (0, 0, 0)), box((0.2, 0.2, 0.2), (0.1, 0, 0))
+    both = Mesh(
+        np.concatenate([first.vertices_m, second.vertices_m]),
+        np.concatenate([first.faces, second.faces + len(first.vertices_m)]),
+    )
+    solid = MeshSolid(both)
+    assert solid.contains(np.array([[0.05, 0, 0], [-0.05, 0, 0], [0.15, 0, 0]])).all()
+    assert not solid.contains(np.array([[0.25, 0, 0], [0.05, 0.15, 0]])).any()
+    assert solid.volume_m3 == pytest.approx(0.012, rel=1e-3)
+    # A shell whose inner side faces inwards.
+    inner = box((0.1, 0.1, 0.1), (0, 0, 0))
+    shell = Mesh(
+        np.concatenate([first.vertices_m, inner.vertices_m]),
+        np.concatenate([first.faces, inner.faces[:, ::-1] + len(first.vertices_m)]),
+    )
+    assert MeshSolid(shell).volume_m3 == pytest.approx(0.007, rel=1e-3)
+    assert penetration_volume_m3(shell, inner) == 0
 
 
 def test_the_gap_is_the_way_down():
