@@ -188,6 +188,14 @@ class Tracker(Plugin):
         """
         raise PluginError(f'tracker {self.name} cannot forget a track', fix='Reset all of them.')
 
+    def join(self, kept_id: int, gone_id: int) -> None:  # noqa: ARG002 - part of the interface
+        """Take two tracks for one from now on; what is known of the second may be lost.
+
+        Raises:
+            PluginError: This tracker cannot.
+        """
+        self.forget([gone_id])
+
 
 class TrackUpdate:
     """What an association changed.

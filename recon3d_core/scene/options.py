@@ -90,7 +90,7 @@ class AlignmentOptions(Options):
 class RefinementOptions(Options):
     """Correction of new estimates by their views, their support and each other."""
 
-    enabled: bool = option(True, 'Whether objects are refined after they were meshed.', live=True)
+    enabled: bool = option(False, 'Whether objects are refined after they were meshed.', live=True)
     budget_ms: float = option(
         100.0,
         'Time for it per update where `budget_ms` bounds the work on objects; without that all '

@@ -31,6 +31,7 @@ from recon3d_core.types import (
     Plane,
     Scene,
     SceneUpdate,
+    View,
 )
 
 logger = logging.getLogger(__name__)
@@ -315,6 +316,10 @@ class Pipeline:
             'waiting_views': self._objects.waiting_views,
             **{f'mapper.{name}': value for name, value in self.mapper.stats().items()},
         }
+
+    def kept_views(self) -> dict[int, list[View]]:
+        """Return the views that each object is checked against, by id."""
+        return self._objects.kept_views()
 
     def relations(self) -> list[Relation]:
         """Return what stands on, lies in and touches what."""

@@ -74,7 +74,7 @@ def relations(
         The relations in order of subject, kind and other object.
     """
     ids = sorted(objects)
-    bounds = {key: _bounds_m(objects[key]) for key in ids}
+    bounds = {key: bounds_m(objects[key]) for key in ids}
     found: list[Relation] = []
     for index, a in enumerate(ids):
         for b in ids[index + 1 :]:
@@ -120,7 +120,7 @@ def _some_vertices_m(estimate: ObjectEstimate) -> NDArray[np.float32]:
     return vertices[:: -(-len(vertices) // _MOST) or 1]
 
 
-def _bounds_m(estimate: ObjectEstimate) -> Array:
+def bounds_m(estimate: ObjectEstimate) -> Array:
     """Return low and high corner (2, 3) of an object, a voxel wider than some of its vertices."""
     vertices = _some_vertices_m(estimate)
     if not len(vertices):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+import dataclasses
 import logging
 import time
 
@@ -14,6 +15,7 @@ from recon3d_core.geometry.regions import Box
 from recon3d_core.interfaces import Mesher, Reconstructor, Tracker, TrackUpdate
 from recon3d_core.scene.objects import ObjectBook, ObjectState
 from recon3d_core.scene.options import PipelineConfig
+from recon3d_core.scene.refinement import Refiner
 from recon3d_core.scene.timings import Timings
 from recon3d_core.scene.views import cut_view, sharpness
 from recon3d_core.types import Detection, Detections, Frame, ObjectEstimate, View
@@ -53,6 +55,8 @@ class ObjectWork:
         self._mesher = mesher
         self._timings = timings
         self._book = ObjectBook(choose)
+        self._refiner = Refiner(config.refinement, config.self_check)
+        self._joined: list[int] = []
         self._jobs: deque[tuple[int, View]] = deque(maxlen=_MAX_JOBS)
         self._best_frame_value = (0, -1.0)
         self.best_frame: Frame | None = None
@@ -184,7 +188,48 @@ class ObjectWork:
                 changed.append(estimate)
             if deadline is not None and time.perf_counter() > deadline:
                 break
-        return changed
+        if not changed or not self._config.refinement.enabled:
+            return changed
+        with self._timings.stage('refine'):
+            return self._refine([estimate.id for estimate in changed], deadline is not None)
+
+    def take_joined(self) -> list[int]:
+        """Return the published objects that turned out to be others since the last call."""
+        joined, self._joined = self._joined, []
+        return joined
+
+    def kept_views(self) -> dict[int, list[View]]:
+        """Return the views that each object is checked against."""
+        return {key: state.kept.views for key, state in self._book.states.items()}
+
+    def _refine(self, changed: list[int], in_time: bool) -> list[ObjectEstimate]:
+        """Refine what was just meshed; return the estimates that are new, neighbours included."""
+        budget_s = 1e-3 * self._config.refinement.budget_ms
+        deadline = time.perf_counter() + budget_s if in_time else None
+        try:
+            refined, same = self._refiner.refine(
+                changed, self._book.estimates(), self.kept_views(), self._mesher, deadline
+            )
+        except (Recon3DError, ValueError) as error:  # LinAlgError is one
+            logger.warning('objects stay as they were meshed: %s', error)
+            refined, same = {}, []
+        for key, estimate in refined.items():
+            state = self._book.states[key]
+            if key not in changed:
+                state.revision += 1
+            state.estimate = dataclasses.replace(estimate, revision=state.revision)
+        for kept, gone in same:
+            self._join(kept, gone)
+        estimates = self._book.estimates()
+        return [estimates[key] for key in sorted({*changed, *refined}) if key in estimates]
+
+    def _join(self, kept: int, gone: int) -> None:
+        """Take two objects for one; the next views make it whole."""
+        if {kept, gone} <= self._book.states.keys():
+            self._tracker.join(kept, gone)
+            del self._book.states[gone]
+            self._drop_views({gone})
+            self._joined.append(gone)
 
     def _due(self, stamp_ns: int, rate_hz: float) -> list[ObjectState]:
         return self._book.due(stamp_ns, rate_hz, self._config.objects.min_views)

@@ -44,6 +44,14 @@ class SpatialTracker(Tracker):
         for track_id in track_ids:
             self._tracks.pop(track_id, None)
 
+    def join(self, kept_id: int, gone_id: int) -> None:
+        """Take two tracks for one, with both surfaces."""
+        if kept_id in self._tracks and gone_id in self._tracks:
+            gone = self._tracks.pop(gone_id)
+            kept = self._tracks[kept_id]
+            kept.surface.add(gone.surface.points, self.config.max_points)
+            kept.extents_m.clear()
+
     def associate(self, frame: Frame, detections: Detections) -> TrackUpdate:
         """Match the detections of a frame to tracks; start, merge, split and end tracks."""
         update = TrackUpdate()
@@ -268,9 +276,7 @@ class SpatialTracker(Tracker):
                     (self._tracks[a], self._tracks[b]),
                     key=lambda t: (-len(t.surface.points), t.id),
                 )
-                del self._tracks[gone.id]
-                kept.surface.add(gone.surface.points, self.config.max_points)
-                kept.extents_m.clear()
+                self.join(kept.id, gone.id)
                 update.merged[gone.id] = kept.id
                 update.removed.append(gone.id)
 
