@@ -42,6 +42,9 @@ BUILTINS: dict[str, dict[str, str]] = {
         'foreground': 'recon3d_core.detection.foreground:ForegroundDetector',
         'frame_masks': 'recon3d_core.detection.frame_masks:FrameMasksDetector',
         'onnx': 'recon3d_core.detection.adapters.onnx:OnnxDetector',
+        'topic': 'recon3d_ros.topic_detector:TopicDetector',
+        'torchvision': 'recon3d_core.detection.adapters.torchvision:TorchvisionDetector',
+        'transformers': 'recon3d_core.detection.adapters.transformers:TransformersDetector',
     },
     'tracker': {
         'cones': 'recon3d_core.tracking.cones:ConesTracker',

@@ -175,10 +175,13 @@ class Detections:
     Attributes:
         items: The objects.
         planes: Support planes in view.
+        looked: Whether the frame was looked at; where not, no object was missed in it, and the
+            detector is asked again at the next frame.
     """
 
     items: tuple[Detection, ...] = ()
     planes: tuple[Plane, ...] = ()
+    looked: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

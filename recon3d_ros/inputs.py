@@ -19,6 +19,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from recon3d_ros.conversions.headers import ns_from_time
 from recon3d_ros.parameters import NodeConfig
 from recon3d_ros.raw_frame import RawFrame
+from recon3d_ros.topic_detector import TopicDetector
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 _WAITING = 8
@@ -135,7 +136,19 @@ class CameraInput:
             copy.copy(qos_profile_sensor_data),  # overrides of QoS are written into it
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        self.topics[key] = TopicState(subscription, f'sensor_msgs/msg/{kind.__name__}')
+        package = kind.__module__.partition('.')[0]
+        self.topics[key] = TopicState(subscription, f'{package}/msg/{kind.__name__}')
+
+    def hear(self, detector: TopicDetector) -> None:
+        """Subscribe to what another node finds in this camera's images."""
+        listener = detector.listener(self.camera)
+
+        def listen(message: Any) -> None:
+            self.topics['detections'].touch()
+            listener(ns_from_time(message.header.stamp), message)
+
+        topic = f'{self.camera}/{detector.config.topic}'
+        self._subscribe('detections', detector.message_type, topic, listen)
 
     def _take_info(self, message: CameraInfo) -> None:
         self.topics['camera_info'].touch()
@@ -213,6 +226,16 @@ class CameraInput:
         for state in self.topics.values():
             self._node.destroy_subscription(state.subscription)
         self.clear()
+
+
+def open_cameras(
+    node: Any, settings: Callable[[], NodeConfig], ready: Callable[[], None], detector: Any
+) -> list[CameraInput]:
+    """Return the inputs of all cameras; the detector `topic` hears what is found in them."""
+    cameras = [CameraInput(node, name, settings, ready) for name in settings().cameras]
+    for camera in cameras if isinstance(detector, TopicDetector) else ():
+        camera.hear(detector)
+    return cameras
 
 
 def take_oldest(inputs: list[CameraInput]) -> RawFrame | None:

@@ -28,7 +28,7 @@ from recon3d_core.errors import InputError, PluginError, Recon3DError
 from recon3d_ros import parameters, spinning
 from recon3d_ros.clearing import ClearRequests
 from recon3d_ros.diagnostics import Diagnostics, Statistics, ThrottledLog
-from recon3d_ros.inputs import CameraInput
+from recon3d_ros.inputs import CameraInput, open_cameras
 from recon3d_ros.outputs import Outputs
 from recon3d_ros.parameters import NodeConfig, NodeParameters
 from recon3d_ros.pose_sources.base import PoseSource
@@ -225,8 +225,7 @@ class Recon3DNode(LifecycleNode):
             self.now_ns,
         )
         worker = Worker(surroundings)
-        for camera in self.settings().cameras:
-            self._inputs.append(CameraInput(self, camera, self.settings, worker.wake))
+        self._inputs += open_cameras(self, self.settings, worker.wake, self.pipeline.detector)
         self._outputs.start()
         worker.start()
         self.worker = worker

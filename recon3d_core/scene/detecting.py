@@ -56,6 +56,8 @@ class Detecting:
             found = self._run(detector, frame) if reason is None else None
             if found is not None:
                 self.note = f'detector {detector.name} instead of {why}' if why else None
+                if not found.looked:
+                    return None
                 self._looked_ns[frame.camera_name] = frame.stamp_ns
                 return found
             why = why or f'{detector.name}, which {reason or self._failed[detector.name][1]}'

@@ -112,17 +112,10 @@ class BoxesDetector(Detector, abc.ABC):
         """Return the objects of a frame.
 
         Raises:
-            FrameError: The network failed, or what it says is no detection; the frame is dropped.
+            FrameError: What the network says is no detection; the frame is dropped.
         """
         assert frame.rgb is not None
-        try:
-            found = self.find(frame.rgb)
-        except FrameError:
-            raise
-        except Exception as error:  # whatever a foreign network raises, the node stays up
-            what = ' '.join(f'{type(error).__name__}: {error}'.split())
-            raise FrameError('detector_failed', f'detector {self.name} failed', what) from error
-        return self.detections(frame, found)
+        return self.detections(frame, self.find(frame.rgb))
 
     def find(self, rgb: NDArray[np.uint8]) -> Found:
         """Return what is in an image (H, W, 3); those below `min_score` may be left out."""
