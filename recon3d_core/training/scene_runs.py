@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import contextlib
 import dataclasses
 import time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +80,15 @@ class TrueMasks(FrameMasksDetector):
         return Detections(tuple(items), (support,))
 
 
+class _WithTrueMasks(Pipeline):
+    """A pipeline whose detector knows the truth."""
+
+    def _make(self, section: str) -> Any:
+        if section == 'detector':
+            return TrueMasks(self.config.detector.config, self.device)
+        return super()._make(section)
+
+
 def run_pipeline(frames: Sequence[Frame], config: PipelineConfig, *, true_masks: bool) -> Run:
     """Return what a pipeline makes of frames with ground truth.
 
@@ -90,9 +100,7 @@ def run_pipeline(frames: Sequence[Frame], config: PipelineConfig, *, true_masks:
     Raises:
         Recon3DError: The pipeline cannot be made.
     """
-    pipeline = Pipeline(config)
-    if true_masks:
-        pipeline.detector = TrueMasks(config.detector.config)
+    pipeline = _WithTrueMasks(config) if true_masks else Pipeline(config)
     masks: list[InstanceMatch] = []
     stages: dict[str, list[float]] = {}
     begin = time.process_time()

@@ -31,6 +31,7 @@ CLOSING: dict[str, Any] = {
     'detector': {'plugin': 'depth_cluster'},
     'reconstructor': {'plugin': 'tsdf_object'},
     'mesher': {'plugin': 'closed'},
+    'refinement': None,
 }
 
 
@@ -39,7 +40,7 @@ class Variant:
     """A row of the table.
 
     Attributes:
-        replaced: Sections of the configuration that it has in its own way.
+        replaced: Sections of the configuration that it has in its own way; None leaves one out.
         true_masks: Whether it is given the true masks.
         reshape: Makes another mesh of the seen part and the cameras' places (n, 3), or None.
     """
@@ -128,6 +129,7 @@ def config_of(variant: Variant, name: str, overrides: Mapping[str, Any]) -> Pipe
     """
     values = configuration.read_yaml(configuration.find_config(name))
     values = {**configuration.merge(values, overrides), **variant.replaced}
+    values = {name: section for name, section in values.items() if section is not None}
     if variant.true_masks:
         values['detector'] = {'plugin': 'frame_masks', 'min_pixels': MIN_MASK_PX}
     result: PipelineConfig = configuration.validate(PipelineConfig, values)

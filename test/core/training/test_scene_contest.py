@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 from recon3d_core.cli.main import exit_code
-from recon3d_core.data.scene_sweeps import SceneSweepSource
+from recon3d_core.data.scene_sweeps import SceneSweepSource, with_true_masks
 from recon3d_core.data.scenes.library import Library
 from recon3d_core.data.synth.truth import object_truth
 from recon3d_core.errors import InputError
@@ -16,7 +16,7 @@ from recon3d_core.meshing.checks import is_watertight, volume_m3
 from recon3d_core.meshing.sampling import sample_surface
 from recon3d_core.training.scene_contest import scene_contest, SceneContest
 from recon3d_core.training.scene_retrieval import OracleRetrieval
-from recon3d_core.training.scene_runs import SceneObject
+from recon3d_core.training.scene_runs import SceneObject, TrueMasks
 from recon3d_core.training.scene_scores import (
     known_objects,
     KnownObject,
@@ -201,7 +201,18 @@ def test_what_fails_is_left_out_and_the_rest_is_kept(tmp_path, score):
     assert '| closing | all |' in text
 
 
-def test_the_command_writes_tables_and_pictures(tmp_path, capsys):
+def test_objects_of_true_masks_know_what_they_stand_on(frames):
+    detections = TrueMasks().detect(with_true_masks(frames[0]))
+    support_m = frames[0].truth.support_height_m
+    assert detections.planes[0].height_m(np.array([1.0, 2.0, support_m])) == pytest.approx(0)
+    for item in detections.items:
+        lowest = frames[0].truth.objects[item.instance].mesh.vertices_m[:, 2].min()
+        assert (item.support is not None) == (lowest - support_m < 0.01)
+
+
+def test_the_command_writes_tables_and_pictures(tmp_path, capsys, monkeypatch):
+    looks, detect = [], TrueMasks.detect
+    monkeypatch.setattr(TrueMasks, 'detect', lambda *a: (looks.append(1), detect(*a))[1])
     common = [
         'eval-scenes',
         '--scenes',
@@ -221,6 +232,7 @@ def test_the_command_writes_tables_and_pictures(tmp_path, capsys):
     assert document['failed'] == []
     [row, of_tables] = document['rows']
     assert (row['kind'], of_tables['kind']) == ('all', 'table')
+    assert len(looks) == 3
     assert row['mask_ap50'] > 0.7
     assert row['recall'] > 0.5
     assert row['iou'] > 0.3
