@@ -32,6 +32,7 @@ Array = NDArray[np.float64]
 
 _UNMEASURED_SHIFT_M = 0.05  # of objects that no depth camera saw
 _GOOD_IOU, _GOOD_RESIDUAL_M = 0.9, 0.002
+_CLEAR_IOU, _CLEAR_RESIDUAL_M = 0.01, 0.0003
 _NEAR_M = 0.01
 
 
@@ -105,7 +106,7 @@ class Refiner:
         if motion is None:
             return None
         refined = _apply(estimate, motion, center, views, self._check)
-        return refined if _agrees_as_well(refined, estimate) else None
+        return refined if _agrees_better(refined, estimate) else None
 
     def _settle(
         self,
@@ -220,6 +221,14 @@ def _agrees_as_well(new: ObjectEstimate, old: ObjectEstimate) -> bool:
     worse = a.silhouette_iou < b.silhouette_iou - 0.005
     worse |= a.depth_residual_m > b.depth_residual_m + 0.0003
     return not worse and new.watertight >= old.watertight and a.passed >= b.passed
+
+
+def _agrees_better(new: ObjectEstimate, old: ObjectEstimate) -> bool:
+    """Return whether all pixels confirm what those chosen for the solution say."""
+    a, b = new.self_check, old.self_check
+    gain = a.silhouette_iou > b.silhouette_iou + _CLEAR_IOU
+    gain |= a.depth_residual_m < b.depth_residual_m - _CLEAR_RESIDUAL_M
+    return gain and _agrees_as_well(new, old)
 
 
 def _are_one(a: ObjectEstimate, b: ObjectEstimate, shared: int) -> bool:
