@@ -154,8 +154,8 @@ class ObjectWork:
                 if state is not None:
                     try:
                         fused = state.observe(view, options.objects, options.alignment, up)
-                    except Recon3DError as error:
-                        logger.warning('object %d: a view is left out: %s', track_id, error)
+                    except Exception as error:  # noqa: BLE001 - a full GPU, a plugin of others
+                        logger.warning('object %d: a view is left out: %s', track_id, _told(error))
                         fused = []
                     for kept in fused:
                         state.kept.offer(kept, _center(state, kept), options.self_check.views)
@@ -180,8 +180,8 @@ class ObjectWork:
             with self._timings.stage('mesh'):
                 try:
                     estimate = state.make_estimate(self._mesher, self._config.self_check, up)
-                except (Recon3DError, ValueError) as error:
-                    logger.warning('object %d keeps its last mesh: %s', state.id, error)
+                except Exception as error:  # noqa: BLE001 - as above
+                    logger.warning('object %d keeps its last mesh: %s', state.id, _told(error))
                     estimate = None
             if estimate is not None:
                 state.estimate = estimate
@@ -263,3 +263,11 @@ def _center(state: ObjectState, view: View) -> NDArray[np.floating]:
         return center
     forward: NDArray[np.floating] = view.frame.pose[:3, 3] + view.frame.pose[:3, 2]
     return forward
+
+
+def _told(error: Exception) -> str:
+    """Return an error as a line; one that nobody foresaw with its kind."""
+    if isinstance(error, Recon3DError):
+        return str(error)
+    logger.debug('unforeseen', exc_info=error)
+    return f'{type(error).__name__}: {error}'

@@ -131,3 +131,28 @@ def test_a_detector_that_raises_costs_no_frame_and_no_object(monkeypatch):
     assert pipeline.fallback is None
     assert set(pipeline.scene().objects) >= before
     assert not pipeline.dropped
+
+
+def test_a_reconstructor_that_raises_costs_its_views_only(monkeypatch, caplog):
+    options = {'mapper': {'voxel_size_m': 0.03}, 'device': 'cpu', 'detector': {'rate_hz': 30.0}}
+    pipeline = Pipeline.from_config('tabletop_rgbd', options)
+    frames = list(load_source('synthetic:single_mug?frames=9&width=320&height=240&path=arc'))
+    for item in frames[:5]:
+        pipeline.update(item)
+    pipeline.flush()
+    ((number, before),) = pipeline.scene().objects.items()
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.reconstructors[0], 'observe', lambda *_: 1 / 0)
+        for item in frames[5:7]:
+            assert pipeline.update(item).integrated
+    assert f'object {number}: a view is left out: ZeroDivisionError' in caplog.text
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.mesher, 'mesh', lambda *_: 1 / 0)
+        pipeline.update(frames[7])
+        pipeline.flush()
+    assert f'object {number} keeps its last mesh' in caplog.text
+    assert pipeline.scene().objects[number].revision >= before.revision
+    pipeline.update(frames[8])
+    pipeline.flush()
+    assert pipeline.scene().objects[number].revision > before.revision
+    assert not pipeline.dropped
