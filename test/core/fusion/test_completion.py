@@ -13,9 +13,9 @@ from recon3d_core.fusion.tsdf_completion import TsdfCompletionConfig, TsdfComple
 from recon3d_core.fusion.tsdf_object import TsdfObjectReconstructor
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.meshing.closed import ClosedMesher
-from recon3d_core.models import create_network
+from recon3d_core.models import create_network, weights
 from recon3d_core.models.tsdf_completion.evidence import FREE, OBSERVED, RULE, SDF
-from recon3d_core.models.weights import save_weights, shipped_weights, WeightsCard
+from recon3d_core.models.weights import save_weights, WeightsCard
 from recon3d_core.scene.alignment import surface_of
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
@@ -138,8 +138,17 @@ def test_asking_twice_computes_once_and_a_closed_one_refuses(wild):
         reconstructor.shape(state)
 
 
-@pytest.mark.skipif('tsdf_completion' in shipped_weights(), reason='weights are shipped')
-def test_without_weights_objects_are_closed_by_rule(caplog):
+def test_the_weights_of_the_package_complete_what_was_not_seen():
+    _, _, shape = completed('default', on_table('box', 1))
+    assert shape.completed
+    centers = shape.grid.centers_world_m().reshape(-1, 3)
+    truth = tabletop('box').solid.contains(centers).reshape(shape.grid.shape)
+    inside = shape.occupancy > 0.5
+    assert (inside & truth).sum() / (inside | truth).sum() > 0.7
+
+
+def test_without_weights_objects_are_closed_by_rule(caplog, monkeypatch):
+    monkeypatch.setattr(weights, 'shipped_weights', dict)
     views = on_table('box', 1)
     with caplog.at_level(logging.WARNING):
         _, _, shape = completed('default', views)
