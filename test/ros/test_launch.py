@@ -96,6 +96,7 @@ def test_rviz_shows_every_output_that_it_has_a_display_for():
         'objects/markers',
         'objects/points',
         'objects/poses',
+        'objects/next_views',
         'occupancy_grid',
     }
     assert {f'recon3d/{topic}' for topic in outputs} <= shown

@@ -134,7 +134,7 @@ def test_why_activation_failed_is_told(monkeypatch):
     def refuse(*_):
         raise RuntimeError('no room')
 
-    monkeypatch.setattr('recon3d_ros.node.CameraInput', refuse)
+    monkeypatch.setattr('recon3d_ros.node.open_cameras', refuse)
     with running(autostart=False) as graph:
         node = graph.node
         publishers = len(list(node.publishers))

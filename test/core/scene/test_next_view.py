@@ -56,7 +56,9 @@ def test_the_unknown_side_is_looked_at_from_above_the_support(sign):
 def test_a_second_view_shows_what_the_first_did_not():
     occupancy = np.zeros((N, N, N), np.float32)
     observed = np.ones((N, N, N), bool)
-    occupancy[10:14, :, :] = 1  # a wall between two unknown halves, the larger one at +x
+    # Two unknown parts, the larger one at +x, each to be seen from its own side only.
+    for solid in (np.s_[10:14], np.s_[:, :2], np.s_[:, 22:], np.s_[:, :, 14:]):
+        occupancy[solid] = 1
     for part in (np.s_[16:22, 4:20, 0:12], np.s_[4:8, 4:20, 0:12]):
         occupancy[part], observed[part] = 0.3, False
     one, two = next_views(estimate(occupancy, observed), NextViewOptions(views_per_object=2))
