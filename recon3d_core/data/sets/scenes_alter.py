@@ -15,6 +15,10 @@ Floats = NDArray[np.float32]
 class AlterOptions(Options):
     """How training views are altered."""
 
+    size: float = option(
+        1.0, 'Size of the altered views, of that of the kept ones: smaller ones train faster.',
+        ge=0.1, le=1.0,
+    )  # fmt: skip
     zoom: float = option(1.7, 'Largest factor by which a part is enlarged.', ge=1.0, le=4.0)
     colors: float = option(0.35, 'Strength of the change of brightness and colours.', ge=0, le=1)
     blur: float = option(0.5, 'Share of views that are blurred.', ge=0, le=1)
@@ -39,7 +43,7 @@ class SceneImages(NamedTuple):
 
 def altered(view: SceneImages, options: AlterOptions, rng: np.random.Generator) -> SceneImages:
     """Return a view altered at random; the one given stays as it was."""
-    view = _zoomed(view, options.zoom, rng)
+    view = _zoomed(view, options.zoom, options.size, rng)
     if rng.random() < 0.5:
         view = SceneImages(view.rgb[:, ::-1], view.depth_m[:, ::-1], view.instances[:, ::-1])
     rgb = _colored(view.rgb.astype(np.float32) / np.float32(255), options.colors, rng)
@@ -53,19 +57,23 @@ def altered(view: SceneImages, options: AlterOptions, rng: np.random.Generator) 
     return SceneImages(pixels, depth_m, np.ascontiguousarray(view.instances))
 
 
-def _zoomed(view: SceneImages, most: float, rng: np.random.Generator) -> SceneImages:
-    """Return a random part of a view at the size of the whole."""
+def _zoomed(
+    view: SceneImages, most: float, scale: float, rng: np.random.Generator
+) -> SceneImages:
+    """Return a random part of a view, at `scale` times the size of the whole."""
     factor = 1 + (most - 1) * max(0.0, float(rng.uniform(-0.6, 1)))
     height, width = view.instances.shape
     h, w = round(height / factor), round(width / factor)
-    if (h, w) == (height, width):
+    # Networks halve the resolution: an even number of pixels each way.
+    size = (2 * round(scale * width / 2), 2 * round(scale * height / 2))
+    if (w, h) == (width, height) == size:
         return view
     y, x = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
     part = np.s_[y : y + h, x : x + w]
-    size = (width, height)
     nearest = cv2.INTER_NEAREST
+    smooth = cv2.INTER_AREA if size[0] < w else cv2.INTER_LINEAR
     return SceneImages(
-        np.asarray(cv2.resize(view.rgb[part], size, interpolation=cv2.INTER_LINEAR), np.uint8),
+        np.asarray(cv2.resize(view.rgb[part], size, interpolation=smooth), np.uint8),
         np.asarray(cv2.resize(view.depth_m[part], size, interpolation=nearest), np.float32),
         np.asarray(cv2.resize(view.instances[part], size, interpolation=nearest), np.uint8),
     )

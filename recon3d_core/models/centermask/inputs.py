@@ -9,9 +9,10 @@ from torch.nn import functional
 CHANNELS = 8
 _MEAN, _DEVIATION = 0.45, 0.25
 _NEAR_M, _FAR_M = 0.1, 6.0
-_RELIEF_PX = 12  # a third of the window of the mean surface from which objects rise
-_SLOPE_PX = 5  # window over which the sensor's noise is averaged
-_PER_PIXEL = 290.0  # focal length of a usual camera 320 pixels wide
+# In widths of the image, so that networks see the same at any resolution:
+_RELIEF = 12 / 320  # a third of the window of the mean surface from which objects rise
+_SLOPE = 5 / 320  # window over which the sensor's noise is averaged
+_FOCAL = 290 / 320  # focal length of a usual camera
 
 
 def network_inputs(images: Tensor, depth_m: Tensor | None) -> Tensor:
@@ -32,8 +33,9 @@ def network_inputs(images: Tensor, depth_m: Tensor | None) -> Tensor:
     middle = _middle(depth, valid)
     logarithm = ((depth.clamp(min=_NEAR_M) / middle).log() / 0.5).clamp(-2, 2)
     relief = ((depth - _surface(depth, valid)) / 0.1).clamp(-2, 2)
-    smooth = _local_mean(depth, valid, _SLOPE_PX)
-    scale = _PER_PIXEL / (2 * smooth.clamp(min=_NEAR_M))
+    width = images.shape[3]
+    smooth = _local_mean(depth, valid, 2 * round((_SLOPE * width - 1) / 2) + 1)
+    scale = _FOCAL * width / (2 * smooth.clamp(min=_NEAR_M))
     padded = functional.pad(smooth, (1, 1, 1, 1), mode='replicate')
     right = torch.atan((padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) * scale)
     down = torch.atan((padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) * scale)
@@ -57,7 +59,7 @@ def _local_mean(values: Tensor, valid: Tensor, window: int) -> Tensor:
 def _surface(values: Tensor, valid: Tensor) -> Tensor:
     """Return the mean of the valid values in a wide surrounding, which costs little."""
     both = torch.cat([values, valid], 1)
-    coarse = functional.avg_pool2d(both, _RELIEF_PX, ceil_mode=True)
+    coarse = functional.avg_pool2d(both, round(_RELIEF * values.shape[3]), ceil_mode=True)
     coarse = functional.avg_pool2d(coarse, 3, 1, 1)
     mean = coarse[:, :1] / coarse[:, 1:].clamp(min=1e-6)
     return functional.interpolate(mean, values.shape[2:], mode='bilinear', align_corners=False)
