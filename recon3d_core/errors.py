@@ -55,6 +55,10 @@ class UnknownPluginError(InputError):
     """No plugin of that kind has that name."""
 
 
+class WeightsError(InputError):
+    """The weights that this package should hold are missing or broken."""
+
+
 class SourceError(InputError):
     """A source cannot be read at all."""
 

@@ -21,8 +21,8 @@ from torch import Tensor
 _BORDER_PX = 2
 
 
-class CenterMaskDetectorConfig(DetectorConfig):
-    """Options of `centermask`."""
+class MaskOptions(PluginConfig):
+    """Which masks of the network are objects."""
 
     weights: str = option(
         'default', 'Weights of the network: `default` for those of this package, or a file.'
@@ -46,8 +46,15 @@ class CenterMaskDetectorConfig(DetectorConfig):
     )
 
 
+class CenterMaskDetectorConfig(MaskOptions, DetectorConfig):
+    """Options of `centermask`."""
+
+
 class CenterMaskDetector(Detector):
-    """Instance masks by a network that knows no classes."""
+    """Instance masks by a network that knows no classes.
+
+    Also takes plain `MaskOptions`, as part of another detector.
+    """
 
     name = 'centermask'
     Config = CenterMaskDetectorConfig
@@ -70,7 +77,7 @@ class CenterMaskDetector(Detector):
     def detect(self, frame: Frame) -> Detections:
         """Return the objects of a frame; points and truncation as other detectors say them."""
         assert frame.rgb is not None
-        config: CenterMaskDetectorConfig = self.config
+        config: MaskOptions = self.config
         found = self._segment(frame.rgb, frame.depth_m if config.use_depth else None)
         least = config.min_score or self._network.threshold
         items = []

@@ -30,8 +30,8 @@ from recon3d_core.types import Detection, Detections, Frame
 _PLANE_MEMORY_NS = 2_000_000_000  # clusters without a plane only after so long without one
 
 
-class DepthClusterConfig(DetectorConfig):
-    """Options of `depth_cluster`."""
+class ClusterOptions(PluginConfig):
+    """What makes a cluster of points an object."""
 
     max_range_m: float = option(
         3.0, 'Depth beyond this is ignored.', unit='m', ge=0.2, le=20.0, live=True
@@ -68,6 +68,10 @@ class DepthClusterConfig(DetectorConfig):
     step: int = option(2, 'Every n-th pixel is used to find planes and clusters.', ge=1, le=8)
 
 
+class DepthClusterConfig(ClusterOptions, DetectorConfig):
+    """Options of `depth_cluster`."""
+
+
 @dataclasses.dataclass(frozen=True)
 class _Cloud:
     """The frame's points at reduced resolution; arrays (h, w) or (h, w, 3)."""
@@ -79,7 +83,10 @@ class _Cloud:
 
 
 class DepthClusterDetector(Detector):
-    """Support planes by RANSAC, and clusters of points above them."""
+    """Support planes by RANSAC, and clusters of points above them.
+
+    Also takes plain `ClusterOptions`, as part of another detector.
+    """
 
     name = 'depth_cluster'
     Config = DepthClusterConfig
@@ -96,10 +103,15 @@ class DepthClusterDetector(Detector):
 
     def detect(self, frame: Frame) -> Detections:
         """Return clusters above the support planes; without a plane, all compact clusters."""
-        config: DepthClusterConfig = self.config
+        found, supports = self.look(frame)
+        return Detections(tuple(found), tuple(support.plane for support in supports))
+
+    def look(self, frame: Frame) -> tuple[list[Detection], list[Support]]:
+        """Return what `detect` does, and the supports with their areas, the highest first."""
+        config: ClusterOptions = self.config
         cloud = _make_cloud(frame, config.step, config.max_range_m)
         if cloud.valid.sum() < config.min_pixels / config.step**2:
-            return Detections()
+            return [], []
         supports = self._supports(frame, cloud)
         found: list[Detection] = []
         taken = np.zeros(cloud.valid.shape, bool)
@@ -109,11 +121,11 @@ class DepthClusterDetector(Detector):
             self._last_support_ns = frame.stamp_ns
         elif not 0 <= frame.stamp_ns - self._last_support_ns < _PLANE_MEMORY_NS:
             found = self._free_standing(frame, cloud)
-        return Detections(tuple(found), tuple(support.plane for support in supports))
+        return found, supports
 
     def _supports(self, frame: Frame, cloud: _Cloud) -> list[Support]:
         """Return the support planes, the highest first."""
-        config: DepthClusterConfig = self.config
+        config: ClusterOptions = self.config
         up = None if frame.gravity_world is None else -frame.gravity_world
         points, depth = cloud.points[::2, ::2], cloud.depth[::2, ::2]
         normals = _normals(points, frame.pose[:3, 3])
@@ -156,7 +168,7 @@ class DepthClusterDetector(Detector):
         taken: NDArray[np.bool_],
     ) -> list[Detection]:
         """Return the objects on one support, and mark their points as taken."""
-        config: DepthClusterConfig = self.config
+        config: ClusterOptions = self.config
         height = support.plane.height_m(cloud.points)
         coarse = height[::2, ::2]
         hanging = rows(
@@ -193,7 +205,7 @@ class DepthClusterDetector(Detector):
 
     def _gap(self, cloud: _Cloud, chosen: NDArray[np.bool_]) -> float:
         """Return the clustering distance, at least some pixels at the points' depth."""
-        config: DepthClusterConfig = self.config
+        config: ClusterOptions = self.config
         if not chosen.any():
             return float(config.gap_m)
         far = float(spread(cloud.depth[chosen], 0.8, 0.8)[0])
@@ -209,7 +221,7 @@ class DepthClusterDetector(Detector):
         supports: list[Support],
     ) -> bool:
         """Return whether a cluster can be an object that stands on the support."""
-        config: DepthClusterConfig = self.config
+        config: ClusterOptions = self.config
         count = len(pixels[0])
         if count * config.step**2 < config.min_pixels:
             return False
@@ -261,7 +273,7 @@ class DepthClusterDetector(Detector):
 
     def _free_standing(self, frame: Frame, cloud: _Cloud) -> list[Detection]:
         """Return compact clusters where no plane is in view."""
-        config: DepthClusterConfig = self.config
+        config: ClusterOptions = self.config
         axes = np.eye(3)
         clusters = sparse_groups(cloud.points, cloud.valid, axes, self._gap(cloud, cloud.valid))
         found = []

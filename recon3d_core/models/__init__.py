@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from recon3d_core import config, registry
+from recon3d_core.errors import InputError, WeightsError
 from recon3d_core.models.base import Network, VolumeNetwork
 from recon3d_core.models.weights import load_weights, read_card
 
@@ -48,11 +51,24 @@ def _create(
     kind: str, name: str, weights: str | Path | None, device: str, options: dict[str, Any]
 ) -> Any:
     made = registry.load(kind, name)
-    stored = read_card(name, weights).config if weights is not None else {}
+    with _own_errors(weights):
+        stored = read_card(name, weights).config if weights is not None else {}
     network = made(config.validate(made.Config, {**stored, **options}, prefix=name))
-    if weights is not None:
-        load_weights(network, name, weights)
+    with _own_errors(weights):
+        if weights is not None:
+            load_weights(network, name, weights)
     return network.to(device).eval()
+
+
+@contextlib.contextmanager
+def _own_errors(weights: str | Path | None) -> Iterator[None]:
+    """Tell what is wrong with this package's own weights from a user's mistake."""
+    try:
+        yield
+    except InputError as error:
+        if weights != 'default':
+            raise
+        raise WeightsError(error.what, error.got, error.expected, error.fix) from error
 
 
 def model_names() -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from recon3d_core import config as configuration
 from recon3d_core import registry
-from recon3d_core.errors import ConfigError, FrameError, InputError
+from recon3d_core.errors import ConfigError, FrameError, InputError, WeightsError
 from recon3d_core.geometry.regions import Box
 from recon3d_core.interfaces import Reconstructor
 from recon3d_core.mapping.occupancy import build_occupancy_grid
@@ -45,7 +45,6 @@ class Pipeline:
     Attributes:
         config: The options; change live ones with `set_option`.
         device: Where it computes, `cpu` or `cuda:N`.
-        fallback: What is used instead of what was configured and why, or None.
         dropped: Frames that were refused, by reason.
     """
 
@@ -59,13 +58,15 @@ class Pipeline:
         self.config = load_config() if config is None else config
         self.device = resolve_device(self.config.device)
         self.mapper = self._make('mapper')
-        self.detector = self._make('detector')
-        self._detecting = Detecting(self._make_chain(self.detector, 'detector'))
+        self._lacking: list[str] = []
+        detectors = self._make_chain('detector')
+        self.detector = detectors[0]
+        self._detecting = Detecting(detectors)
         self.tracker = self._make('tracker')
         self.mesher = self._make('mesher')
-        self.reconstructors = self._make_chain(self._make('reconstructor'), 'reconstructor')
+        self.reconstructors = self._make_chain('reconstructor')
         self.timings = Timings()
-        self.fallback: str | None = None
+        self._fallback: str | None = None
         self._begin()
 
     @classmethod
@@ -82,11 +83,36 @@ class Pipeline:
         chosen = getattr(self.config, section)
         return registry.load(chosen.kind, chosen.plugin)(chosen.config, self.device)
 
-    def _make_chain(self, first: Any, kind: str) -> list[Any]:
-        """Return what was configured and its fallbacks, in order."""
-        names = getattr(self.config, f'fallback_{kind}s')
-        others = [registry.load(kind, name) for name in names if name != first.name]
-        return [first, *(other(device=self.device) for other in others)]
+    def _make_chain(self, kind: str) -> list[Any]:
+        """Return what was configured and its fallbacks, in order.
+
+        One whose weights this package lacks is left out, where another one remains.
+        """
+        section = getattr(self.config, kind)
+        options = {section.plugin: section.config}
+        options |= {
+            name: None
+            for name in getattr(self.config, f'fallback_{kind}s')
+            if name != section.plugin
+        }
+        made, errors = [], []
+        for name, chosen in options.items():
+            try:
+                made.append(registry.load(kind, name)(chosen, self.device))
+            except WeightsError as error:
+                errors.append(error)
+        if not made:
+            raise errors[0]
+        if made[0].name != section.plugin:
+            self._lacking.append(f'{kind} {made[0].name} instead of {section.plugin}: {errors[0]}')
+            logger.warning('%s', self._lacking[-1])
+        return made
+
+    @property
+    def fallback(self) -> str | None:
+        """What is used instead of what was configured and why, or None."""
+        notes = [*self._lacking, *([self._fallback] if self._fallback else [])]
+        return '; '.join(notes) or None
 
     def _begin(self) -> None:
         self._objects = ObjectWork(
@@ -251,13 +277,13 @@ class Pipeline:
 
     def _note(self, note: str | None) -> None:
         """Remember, and log once, that something is used instead of what was configured."""
-        if note != self.fallback:
-            self.fallback = note
+        if note != self._fallback:
+            self._fallback = note
             logger.warning('%s', note or 'all inputs are back')
 
     def _note_end(self, *beginnings: str) -> None:
         """Forget a note that begins so."""
-        if self.fallback and self.fallback.startswith(beginnings):
+        if self._fallback and self._fallback.startswith(beginnings):
             self._note(None)
 
     def _choose_reconstructor(self, known: ObjectState | None) -> Reconstructor:

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from recon3d_core import load_source, Pipeline
-from recon3d_core.errors import FrameError
+from recon3d_core.errors import FrameError, WeightsError
 from recon3d_core.geometry.cameras import Camera
 from recon3d_core.interfaces import Detector
 from recon3d_core.scene.detecting import Detecting
@@ -156,3 +156,25 @@ def test_a_reconstructor_that_raises_costs_its_views_only(monkeypatch, caplog):
     pipeline.flush()
     assert pipeline.scene().objects[number].revision > before.revision
     assert not pipeline.dropped
+
+
+def test_weights_that_this_package_lacks_are_done_without(monkeypatch, tmp_path, caplog):
+    broken = tmp_path / 'broken.safetensors'
+    broken.write_bytes(b'not weights')
+    held = {'posed_fusion': broken}
+    monkeypatch.setattr('recon3d_core.models.weights.shipped_weights', lambda: held)
+    made = Pipeline.from_config(
+        'tabletop_rgbd',
+        {'detector': {'plugin': 'centermask'}, 'reconstructor': {'plugin': 'posed_fusion'}},
+    )
+    assert made.detector.name == 'depth_cluster'
+    assert made.reconstructors[0].name == 'visual_hull'
+    assert 'detector depth_cluster instead of centermask: weights of centermask' in made.fallback
+    assert 'reconstructor visual_hull instead of posed_fusion' in made.fallback
+    assert made.fallback.count(';') == 1
+    made.reset()
+    assert 'centermask' in made.fallback
+    with pytest.raises(WeightsError):
+        Pipeline.from_config(
+            'tabletop_rgbd', {'detector': {'plugin': 'centermask'}, 'fallback_detectors': []}
+        )
