@@ -124,8 +124,12 @@ def _by_depth(frame: Frame, depth_m: NDArray[np.float32], box: BoxPx) -> Mask | 
         return None
     small = np.zeros(inside.shape, np.float32)
     small[best] = 1
-    full = cv2.resize(small, crop.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0.5
-    return _believed(np.asarray(full)[window.inside])
+    # Every step-th pixel was looked at, the first one included: a resize would take them for the
+    # middles of blocks, and shift the mask.
+    to_small = np.array([[1 / step, 0, 0], [0, 1 / step, 0]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    full = cv2.warpAffine(small, to_small, crop.shape[::-1], flags=flags)
+    return _believed(np.asarray(full > 0.5)[window.inside])
 
 
 def _most_about(groups: list[Pixels], inside: Mask) -> Pixels | None:
@@ -180,7 +184,7 @@ def _by_color(rgb: NDArray[np.uint8], box: BoxPx, guess: Mask) -> Mask | None:
     small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
     full = np.full(crop.shape[:2], cv2.GC_BGD, np.uint8)
     full[window.inside] = np.where(guess, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
-    trimap = cv2.resize(full, size, interpolation=cv2.INTER_NEAREST)
+    trimap = cv2.resize(full, size, interpolation=cv2.INTER_NEAREST_EXACT)
     known = [np.count_nonzero(trimap == kind) for kind in (cv2.GC_BGD, cv2.GC_PR_FGD)]
     if min(known) < _LEAST_POINTS:  # a box as large as the image, or of a few pixels
         return None

@@ -67,6 +67,17 @@ def test_what_stands_in_front_and_goes_on_beyond_the_box_is_left_out():
     assert mask.sum() > 0.6 * (view.mask & ~hidden).sum()
 
 
+def test_a_large_mask_stays_where_depth_shows_it():
+    camera = Camera(640, 480, 580.0, 580.0, 319.5, 239.5)
+    rows, columns = np.mgrid[:480, :640]
+    ball = (columns - 300) ** 2 + (rows - 200) ** 2 <= 72**2
+    depth = np.where(ball, 0.8, 1.6).astype(np.float32)
+    mask = mask_in_box(Frame(0, camera, None, depth), (228, 128, 372, 272))
+    center = np.argwhere(mask).mean(0)
+    np.testing.assert_allclose(center, (200, 300), atol=0.3)
+    assert iou(mask, ball) > 0.98
+
+
 @pytest.mark.parametrize('box', [(0, 0, 63, 47), (5, 5, 5, 5), (60, 0, 63, 47), (0, 20, 63, 21)])
 @pytest.mark.parametrize('depth', [None, 0.0, 1.0])
 @pytest.mark.parametrize('color', [None, 0, 255])
