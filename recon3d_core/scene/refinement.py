@@ -131,6 +131,7 @@ class Refiner:
             if _are_one(a, b, len(index)):
                 self._same[pair] += 1
                 if self._same[pair] >= self._options.looks_to_merge:
+                    del self._same[pair]
                     # The better known stays: that is the identity that others rely on.
                     kept, gone = sorted((a, b), key=lambda e: (-e.views_used, e.id))
                     doubles.append((kept.id, gone.id))

@@ -156,6 +156,7 @@ class ObjectWork:
                         fused = state.observe(view, options.objects, options.alignment, up)
                     except Exception as error:  # noqa: BLE001 - a full GPU, a plugin of others
                         logger.warning('object %d: a view is left out: %s', track_id, _told(error))
+                        state.waiting.clear()  # it would be in the way of those that come
                         fused = []
                     for kept in fused:
                         state.kept.offer(kept, _center(state, kept), options.self_check.views)
@@ -210,8 +211,8 @@ class ObjectWork:
             refined, same = self._refiner.refine(
                 changed, self._book.estimates(), self.kept_views(), self._mesher, deadline
             )
-        except (Recon3DError, ValueError) as error:  # LinAlgError is one
-            logger.warning('objects stay as they were meshed: %s', error)
+        except Exception as error:  # noqa: BLE001 - as above
+            logger.warning('objects stay as they were meshed: %s', _told(error))
             refined, same = {}, []
         for key, estimate in refined.items():
             state = self._book.states[key]
@@ -226,7 +227,11 @@ class ObjectWork:
     def _join(self, kept: int, gone: int) -> None:
         """Take two objects for one; the next views make it whole."""
         if {kept, gone} <= self._book.states.keys():
-            self._tracker.join(kept, gone)
+            try:
+                self._tracker.join(kept, gone)
+            except Exception as error:  # noqa: BLE001 - as above
+                logger.warning('objects %d and %d stay two: %s', kept, gone, _told(error))
+                return
             del self._book.states[gone]
             self._drop_views({gone})
             self._joined.append(gone)
