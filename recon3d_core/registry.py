@@ -32,6 +32,7 @@ KINDS = (
     'model',
     'segmenter',
     'completer',
+    'parser',
     'dataset',
 )
 
@@ -45,6 +46,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         'topic': 'recon3d_ros.topic_detector:TopicDetector',
         'torchvision': 'recon3d_core.detection.adapters.torchvision:TorchvisionDetector',
         'transformers': 'recon3d_core.detection.adapters.transformers:TransformersDetector',
+        'voting': 'recon3d_core.detection.voting:VotingDetector',
     },
     'tracker': {
         'cones': 'recon3d_core.tracking.cones:ConesTracker',
@@ -102,11 +104,17 @@ BUILTINS: dict[str, dict[str, str]] = {
         'convex_hull': 'recon3d_core.models.baselines.hulls:ConvexHull',
     },
     'segmenter': {'centermask': 'recon3d_core.models.centermask.model:CenterMask'},
-    'completer': {'tsdf_completion': 'recon3d_core.models.tsdf_completion.model:TsdfCompletion'},
+    'completer': {
+        'point_completion': 'recon3d_core.models.point_completion.model:PointCompletion',
+        'tsdf_completion': 'recon3d_core.models.tsdf_completion.model:TsdfCompletion',
+    },
+    'parser': {'factored3d': 'recon3d_core.models.factored3d.model:Factored3d'},
     'dataset': {
         'household': 'recon3d_core.data.sets.household:HouseholdSet',
         'pack': 'recon3d_core.data.sets.packed:PackSet',
+        'parses': 'recon3d_core.data.sets.parses:ParsesSet',
         'partial': 'recon3d_core.data.sets.partial:PartialSet',
+        'partial_points': 'recon3d_core.data.sets.partial_points:PartialPointsSet',
         'pix3d': 'recon3d_core.data.sets.pix3d:Pix3dSet',
         'procedural': 'recon3d_core.data.sets.procedural:ProceduralSet',
         'r2n2': 'recon3d_core.data.sets.r2n2:R2n2Set',

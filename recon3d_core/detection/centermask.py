@@ -125,9 +125,25 @@ class CenterMaskDetector(Detector):
             return None
         x0, y0, x1, y1 = box_xyxy
         part = np.s_[y0 : y1 + 1, x0 : x1 + 1]
-        rows, columns = np.nonzero(mask[part] & (frame.depth_m[part] > 0))
-        step = max(1, -(-len(rows) // self.config.max_points))
-        rows, columns = rows[::step] + y0, columns[::step] + x0
-        pixels = np.stack([columns, rows], -1).astype(np.float64)
-        local = frame.camera.unproject(pixels, frame.depth_m[rows, columns])
-        return apply(frame.T_world_camera, local).astype(np.float32)
+        return world_points(
+            frame, mask[part] & (frame.depth_m[part] > 0), (x0, y0), self.config.max_points
+        )
+
+
+def world_points(
+    frame: Frame, chosen: NDArray[np.bool_], corner: tuple[int, int], most: int = 10**9
+) -> NDArray[np.float32]:
+    """Return surface points (N, 3) in the world of a part of a depth image.
+
+    Args:
+        frame: The frame, with depth and pose.
+        chosen: (h, w) which pixels of the part.
+        corner: x and y of the part's first pixel.
+        most: At most so many, spread over all of them.
+    """
+    rows, columns = np.nonzero(chosen)
+    step = max(1, -(-len(rows) // most))
+    rows, columns = rows[::step] + corner[1], columns[::step] + corner[0]
+    pixels = np.stack([columns, rows], -1).astype(np.float64)
+    local = frame.camera.unproject(pixels, frame.depth[rows, columns])
+    return apply(frame.pose, local).astype(np.float32)

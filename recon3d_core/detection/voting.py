@@ -1,0 +1,199 @@
+"""Masks of a network and clusters of depth vote for the objects of a frame.
+
+Each knows what the other does not: the network tells things apart that touch, depth tells what
+rises from its support and where its surface ends. A mask whose pixels do not rise from the plane
+that they lie on is a print or a shadow; a cluster without a mask is a thing that the network does
+not know; a cluster with several masks is several things.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from recon3d_core.config import option, PluginConfig
+from recon3d_core.detection.centermask import CenterMaskDetector, MaskOptions, world_points
+from recon3d_core.detection.depth_cluster import (
+    ClusterOptions,
+    depth_noise_m,
+    DepthClusterDetector,
+)
+from recon3d_core.detection.planes import Support
+from recon3d_core.interfaces import Detector, DetectorConfig
+from recon3d_core.types import Detection, Detections, Frame
+
+Mask = NDArray[np.bool_]
+
+_MOST = 0.5  # of the one's pixels: then they are about the same thing
+_RIM_PX = 7  # pixels of a cluster that no mask has go to one at most so far away
+_BORDER_PX = 12  # Kinect-like depth has a blind margin
+_FLOATS_M = 0.4  # what begins higher above a plane does not belong to it
+_RIM_M = 0.02  # things reach over the edge of what carries them
+_BELOW_M = 0.01  # how far noise puts a point of an object below its support
+_FLOOR_M = 0.004  # what is lower is the support itself
+_MEASURED = 0.2  # part of a mask that depth must see to have a say
+_SAMPLES = 400
+
+
+class VotingConfig(DetectorConfig):
+    """Options of `voting`."""
+
+    alone: float = option(
+        0.75,
+        'What a vote counts that the other has not confirmed: a factor of its score.',
+        ge=0.0,
+        le=1.0,
+        live=True,
+    )
+    min_rise_m: float = option(
+        0.008,
+        'A mask of which less than half rises so far above its support is a print or a shadow.',
+        unit='m',
+        ge=0.0,
+        le=0.2,
+        live=True,
+    )
+    masks: MaskOptions = Field(
+        default_factory=MaskOptions, description='Which masks of the network are objects.'
+    )
+    clusters: ClusterOptions = Field(
+        default_factory=ClusterOptions, description='Which clusters of points are objects.'
+    )
+
+
+@dataclasses.dataclass
+class _Vote:
+    """What one of the two says to be an object."""
+
+    mask: Mask
+    score: float
+    support: Support | None
+
+
+class VotingDetector(Detector):
+    """`centermask` and `depth_cluster` together."""
+
+    name = 'voting'
+    Config = VotingConfig
+    needs = frozenset({'rgb', 'depth', 'intrinsics', 'pose'})
+
+    def __init__(self, config: PluginConfig | None = None, device: str = 'cpu') -> None:
+        """Load the network.
+
+        Raises:
+            InputError: Its weights are missing, broken, or of another network.
+        """
+        super().__init__(config, device)
+        self._masks = CenterMaskDetector(self.config.masks, device)
+        self._clusters = DepthClusterDetector(self.config.clusters, device)
+
+    def reset(self) -> None:
+        """Forget that there were planes."""
+        self._clusters.reset()
+
+    def detect(self, frame: Frame) -> Detections:
+        """Return the objects of a frame; a pixel belongs to one of them at most."""
+        config: VotingConfig = self.config
+        clusters, supports = self._clusters.look(frame)
+        masks = [
+            vote
+            for item in self._masks.detect(frame).items
+            if (vote := self._on_support(item, frame, supports)) is not None
+        ]
+        by_plane = {id(support.plane): support for support in supports}
+        votes = [_Vote(item.mask, item.score, by_plane.get(id(item.support))) for item in clusters]
+        found = _count(masks, votes, config.alone, config.masks.min_pixels)
+        items = tuple(self._detection(vote, frame) for vote in found)
+        return Detections(items, tuple(support.plane for support in supports))
+
+    def _on_support(self, item: Detection, frame: Frame, supports: list[Support]) -> _Vote | None:
+        """Return a mask without what lies on its support; None where nothing rises from it."""
+        x0, y0, x1, y1 = item.box_xyxy
+        part = np.s_[y0 : y1 + 1, x0 : x1 + 1]
+        mask, depth = item.mask[part], frame.depth[part]
+        measured = mask & (depth > 0)
+        if np.count_nonzero(measured) < _MEASURED * np.count_nonzero(mask):
+            return _Vote(item.mask, item.score, None)  # glass: depth has no say
+        points, noise = world_points(frame, measured, (x0, y0)), depth_noise_m(depth[measured])
+        few = np.s_[:: max(1, len(points) // _SAMPLES)]
+        for support in supports:
+            height = support.plane.height_m(points)
+            over = support.covers(points[few], margin_m=_RIM_M) & (height[few] > -_BELOW_M)
+            if over.mean() < _MOST or np.quantile(height[few][over], 0.1) > _FLOATS_M:
+                continue
+            rises = height > np.maximum(_FLOOR_M, 1.5 * noise)
+            if rises.mean() < _MOST or np.median(height[few]) < self.config.min_rise_m:
+                return None
+            whole = item.mask.copy()
+            whole[part][measured] = rises
+            return _Vote(whole, item.score, support)
+        return _Vote(item.mask, item.score, None)
+
+    def _detection(self, vote: _Vote, frame: Frame) -> Detection:
+        mask = vote.mask
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        x0, y0, x1, y1 = int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
+        part = np.s_[y0 : y1 + 1, x0 : x1 + 1]
+        seen = mask[part] & (frame.depth[part] > 0)
+        height, width = mask.shape
+        return Detection(
+            mask=mask,
+            box_xyxy=(x0, y0, x1, y1),
+            score=vote.score,
+            points_world_m=world_points(frame, seen, (x0, y0), self.config.masks.max_points),
+            support=None if vote.support is None else vote.support.plane,
+            truncated=min(x0, y0, width - 1 - x1, height - 1 - y1) <= _BORDER_PX,
+        )
+
+
+def _count(masks: list[_Vote], clusters: list[_Vote], alone: float, least_px: int) -> list[_Vote]:
+    """Return what is left when both have voted, the best first."""
+    agreed: set[int] = set()
+    for cluster in clusters:
+        inside = [k for k, vote in enumerate(masks) if _is_about(vote.mask, cluster.mask)]
+        for k in inside:
+            masks[k].support = masks[k].support or cluster.support
+        _give_rim(cluster.mask, [masks[k] for k in inside])
+        agreed.update(inside)
+    found = [
+        dataclasses.replace(vote, score=(1.0 if k in agreed else alone) * vote.score)
+        for k, vote in enumerate(masks)
+    ]
+    for cluster in clusters:
+        rest = cluster.mask.copy()
+        for vote in masks:
+            rest &= ~vote.mask
+        if np.count_nonzero(rest) > _MOST * np.count_nonzero(cluster.mask):
+            found.append(_Vote(rest, alone * cluster.score, cluster.support))
+    found = [vote for vote in found if np.count_nonzero(vote.mask) >= least_px]
+    return sorted(found, key=lambda vote: -vote.score)
+
+
+def _is_about(mask: Mask, cluster: Mask) -> bool:
+    """Return whether most of a mask is in a cluster, or the reverse."""
+    least = min(np.count_nonzero(mask), np.count_nonzero(cluster))
+    return bool(np.count_nonzero(mask & cluster) > _MOST * least)
+
+
+def _give_rim(cluster: Mask, votes: list[_Vote]) -> None:
+    """Give pixels of a cluster that no mask has to the nearest of its masks."""
+    if not votes:
+        return
+    every = np.any([cluster, *(vote.mask for vote in votes)], axis=0)
+    rows, columns = np.flatnonzero(every.any(1)), np.flatnonzero(every.any(0))
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    owner = np.zeros(every[part].shape, np.int32)
+    for number, vote in enumerate(votes, 1):
+        owner[vote.mask[part]] = number
+    distance, labels = cv2.distanceTransformWithLabels(
+        (owner == 0).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    # Each pixel's label is that of the nearest pixel of a mask.
+    owners = np.zeros(labels.max() + 1, np.int32)
+    owners[labels[owner > 0]] = owner[owner > 0]
+    near = cluster[part] & (owner == 0) & (distance <= _RIM_PX)
+    for number, vote in enumerate(votes, 1):
+        vote.mask[part] |= near & (owners[labels] == number)
