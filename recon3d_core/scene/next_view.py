@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 _RESOLUTION = 20  # voxels along the longest edge; gains are sums, which need no more
 _ELEVATIONS = np.deg2rad((15.0, 40.0, 65.0))
 _AZIMUTHS = 8
+_LEAST_SHARE = 1e-3  # of the entropy, that a view is worth having for
 _BLOCK_M3 = 1e-6  # gains are told for voxels of a cubic centimetre
 
 
@@ -53,7 +54,10 @@ class NextView:
 
 
 def next_views(estimate: ObjectEstimate, options: NextViewOptions) -> list[NextView]:
-    """Return the views of an object that tell most, the best first; none where all is known."""
+    """Return the views of an object that tell most, the best first; none where all is known.
+
+    Those that would tell nearly nothing after the ones before are left out.
+    """
     shape = _above(estimate.shape, estimate.support)
     occupancy, size = _coarse(shape.occupancy, shape.grid.voxel_size_m)
     entropy = _entropy(occupancy)
@@ -75,6 +79,8 @@ def next_views(estimate: ObjectEstimate, options: NextViewOptions) -> list[NextV
         gains = seen @ left
         best = int(gains.argmax())
         gain = float(gains[best])
+        if gain < _LEAST_SHARE * total:
+            break
         pose = look_at(eyes[best], middle, up)
         found.append(NextView(estimate.id, pose, gain * scale, gain / total))
         left = left * (1 - seen[best])

@@ -66,6 +66,14 @@ def test_a_second_view_shows_what_the_first_did_not():
     assert one.gain_bits > two.gain_bits > 0
 
 
+def test_a_view_that_would_tell_nothing_more_is_left_out():
+    occupancy, observed = np.zeros((N, N, N), np.float32), np.ones((N, N, N), bool)
+    occupancy[12:14, 12:14, 12:14], observed[12:14, 12:14, 12:14] = 0.5, False  # in the open
+    found = next_views(estimate(occupancy, observed), NextViewOptions(views_per_object=8))
+    assert len(found) == 1
+    assert found[0].share == pytest.approx(1)
+
+
 def test_where_all_is_known_there_is_none():
     occupancy = np.zeros((N, N, N), np.float32)
     occupancy[8:16, 8:16, 0:8] = 1
