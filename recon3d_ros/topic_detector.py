@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+import logging
 import math
 import threading
 import time
@@ -15,8 +16,11 @@ from recon3d_core.detection.adapters.base import BoxesConfig, BoxesDetector, Fou
 from recon3d_core.errors import FrameError, RunError
 from recon3d_core.types import Detections, Frame
 
+logger = logging.getLogger(__name__)
+
 _KEPT = 50
 _SILENT_S = 2.0
+_MANY = 30  # frames in a row without boxes, while boxes arrive
 
 
 class TopicConfig(BoxesConfig):
@@ -77,6 +81,7 @@ class TopicDetector(BoxesDetector):
         self._changed = threading.Condition()
         self._heard: dict[str, deque[tuple[int, Any]]] = {}
         self._heard_s: dict[str, float] = {}
+        self._missed = 0
 
     def import_message(self) -> type:
         """Return the type of the messages; only a ROS installation has it."""
@@ -112,7 +117,14 @@ class TopicDetector(BoxesDetector):
             FrameError: The message is unsound; the frame is dropped.
         """
         message = self._wait(frame)
+        self._missed = 0 if message is not None else self._missed + 1
         if message is None:
+            if self._missed == _MANY:
+                logger.warning(
+                    'boxes arrive on %s/%s, but of the last %d frames none had its own within '
+                    'timeout_s = %g s: give it more, or let the detector look at fewer frames',
+                    *(frame.camera_name, self.config.topic, _MANY, self.config.timeout_s),
+                )
             return Detections(looked=False)
         size = (frame.camera.width, frame.camera.height)
         sent = (self.config.boxes_width_px or size[0], self.config.boxes_height_px or size[1])
@@ -129,14 +141,16 @@ class TopicDetector(BoxesDetector):
                 near = min(heard, key=lambda one: abs(one[0] - frame.stamp_ns), default=None)
                 if near is not None and abs(near[0] - frame.stamp_ns) <= tolerance_ns:
                     return near[1]
-                now = time.monotonic()
-                silent_s = now - self._heard_s.get(camera, -math.inf)
-                if silent_s > _SILENT_S:
-                    raise RunError(f'nothing arrives on {camera}/{self.config.topic}')
                 # Boxes come in the order of their frames: after a later one, none will.
-                late = bool(heard) and heard[-1][0] > frame.stamp_ns + tolerance_ns
-                if late or now >= deadline or not self._changed.wait(deadline - now):
+                if heard and heard[-1][0] > frame.stamp_ns + tolerance_ns:
                     return None
+                now = time.monotonic()
+                # Only after the wait: after a pause of the camera, boxes come with its next frame.
+                if now >= deadline:
+                    if now - self._heard_s.get(camera, -math.inf) > _SILENT_S:
+                        raise RunError(f'nothing arrives on {camera}/{self.config.topic}')
+                    return None
+                self._changed.wait(deadline - now)
 
 
 def found_of(message: Any, scale_xy: tuple[float, float] = (1.0, 1.0)) -> Found:

@@ -104,6 +104,16 @@ def test_boxes_go_to_the_frame_of_their_stamp():
     assert not made.detect(frame(100 * MS)).looked
 
 
+def test_boxes_that_never_meet_their_frame_are_told_once(caplog):
+    made = detector(timeout_s=0.0)
+    listen = made.listener('camera')
+    for number in range(1, 100):
+        listen(100 * number * MS, message())
+        assert not made.detect(frame((100 * number + 50) * MS)).looked
+    assert caplog.text.count('boxes arrive on camera/detections, but') == 1
+    assert made.detect(frame(9900 * MS)).looked
+
+
 def test_boxes_of_another_size_are_scaled_where_that_is_told():
     made = detector(boxes_width_px=128, boxes_height_px=24)
     made.listener('camera')(7, message(box(20, 10, 8, 4, ('a', 0.5))))
@@ -121,10 +131,16 @@ def test_a_frame_waits_for_its_boxes_but_not_for_a_node_that_is_gone(monkeypatch
     listen(900 * MS, message())
     begin = time.monotonic()
     assert not made.detect(frame(500 * MS)).looked  # a later one is here: none will come
-    monkeypatch.setattr(topic_detector, '_SILENT_S', 0.0)
-    with pytest.raises(RunError, match='nothing arrives on camera/detections'):
-        made.detect(frame(1000 * MS))
     assert time.monotonic() - begin < 4.0
+    monkeypatch.setattr(topic_detector, '_SILENT_S', 0.0)
+    # The camera paused, and its boxes did so too.
+    later = threading.Timer(0.05, lambda: listen(1000 * MS, message(box(10, 10, 4, 4))))
+    later.start()
+    assert len(made.detect(frame(1000 * MS)).items) == 1
+    later.join()
+    made.config.timeout_s = 0.05
+    with pytest.raises(RunError, match='nothing arrives on camera/detections'):
+        made.detect(frame(1100 * MS))
 
 
 class Polygons(TopicDetector):

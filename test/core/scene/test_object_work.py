@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from recon3d_core.errors import PluginError
 from recon3d_core.geometry.cameras import Camera
 from recon3d_core.interfaces import Reconstructor, Tracker, TrackUpdate
 from recon3d_core.meshing.closed import ClosedMesher
