@@ -37,11 +37,11 @@ def create_model(
 def create_network(
     name: str, weights: str | Path | None = None, device: str = 'cpu', **options: Any
 ) -> Network:
-    """Return a network of any kind: a `model`, `segmenter` or `completer`.
+    """Return a network of any kind: a `model`, `segmenter`, `completer` or `parser`.
 
     Arguments and errors are those of `create_model`.
     """
-    kinds = ('segmenter', 'completer')
+    kinds = ('segmenter', 'completer', 'parser')
     kind = next((kind for kind in kinds if name in registry.names(kind)), 'model')
     network: Network = _create(kind, name, weights, device, options)
     return network

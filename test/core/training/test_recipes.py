@@ -30,7 +30,7 @@ def test_every_network_has_a_recipe():
 def test_recipe_of_the_package_is_sound(name):
     recipe = load_recipe(name)
     assert recipe.steps > 0
-    kinds = ('model', 'segmenter', 'completer')
+    kinds = ('model', 'segmenter', 'completer', 'parser')
     assert recipe.model.name in [name for kind in kinds for name in registry.names(kind)]
     for stage in recipe.stages:
         assert all(mark < stage.steps for mark in stage.milestones)
