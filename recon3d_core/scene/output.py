@@ -21,6 +21,7 @@ from recon3d_core.meshing.export import (
     write_ply,
     write_points_ply,
 )
+from recon3d_core.scene.amodal import amodal_views, AmodalView
 from recon3d_core.scene.preview import draw_preview, encode_png
 from recon3d_core.scene.relations import Relation, relations
 from recon3d_core.types import Frame, Mesh, ObjectEstimate, PointCloud, Scene
@@ -79,13 +80,19 @@ class Output:
 
     def summary(self) -> dict[str, Any]:
         """Return the content of `summary.json`."""
-        found = relations(self.scene.objects, self.scene.planes)
+        objects, frame = self.scene.objects, self.best_frame
+        found = relations(objects, self.scene.planes)
+        drawn = {} if frame is None else amodal_views(objects, frame)
         return {
             'schema': SCHEMA,
             'frames': dict(self.frames),
             'objects': [
-                {**describe_object(estimate), 'relations': _describe_relations(found, estimate.id)}
-                for estimate in self.scene.objects.values()
+                {
+                    **describe_object(estimate),
+                    'relations': _describe_relations(found, estimate.id),
+                    'in_preview': _describe_view(drawn.get(estimate.id)),
+                }
+                for estimate in objects.values()
             ],
             'timings_ms': dict(self.timings_ms),
             'peak_rss_mb': round(peak_rss_mb(), 1),
@@ -133,6 +140,15 @@ def _describe_relations(found: Sequence[Relation], subject: int) -> list[dict[st
         for item in found
         if item.subject == subject
     ]
+
+
+def _describe_view(view: AmodalView | None) -> dict[str, Any] | None:
+    if view is None:
+        return None
+    return {
+        'amodal_box_xyxy': list(view.box_xyxy),
+        'visible_fraction': round(view.visible_fraction, 4),
+    }
 
 
 def peak_rss_mb() -> float:
