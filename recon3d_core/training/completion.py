@@ -12,6 +12,7 @@ from recon3d_core.data.partial.record import PartialSample
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.geometry.transforms import apply
 from recon3d_core.models.base import Network
+from recon3d_core.models.point_completion.model import PointCompletion
 from recon3d_core.models.tsdf_completion.evidence import FREE, OBSERVED, SDF
 from recon3d_core.models.tsdf_completion.model import TsdfCompletion
 from recon3d_core.training.task import Task, Verdict
@@ -20,6 +21,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 import torch
 from torch import nn, Tensor
+
+Completer = TsdfCompletion | PointCompletion
+"""Networks from what is known of a cube to its probabilities."""
 
 _SEEN_VOXELS = 2.5  # surface as near as that to an observed one was seen
 _LOOKS = torch.tensor(  # from above and a side, x right and y down in the picture
@@ -68,7 +72,7 @@ class CompletionTask(Task):
     @torch.no_grad()
     def sums(self, network: Network, samples: Sequence[Any]) -> Tensor:
         """Return (views, thresholds) float64 sums of the IoU over objects."""
-        assert isinstance(network, TsdfCompletion)
+        assert isinstance(network, Completer)
         sums = torch.zeros(len(self.recipe.validation.views), len(THRESHOLDS), dtype=torch.float64)
         mode = network.training
         network.eval()
@@ -90,7 +94,7 @@ class CompletionTask(Task):
         """Draw for the fewest and the most views what was seen, what is made of it, the truth."""
         from recon3d_core.training.pictures import write_png
 
-        assert isinstance(network, TsdfCompletion)
+        assert isinstance(network, Completer)
         mode = network.training
         network.eval()
         rows = [
@@ -102,7 +106,7 @@ class CompletionTask(Task):
         write_png(path, np.concatenate(rows))
 
 
-def predict(network: TsdfCompletion, sample: PartialSample) -> Tensor:
+def predict(network: Completer, sample: PartialSample) -> Tensor:
     """Return the probabilities (N, N, N), on the CPU, of a network in `eval` mode."""
     evidence = sample.evidence()[None].to(network.device)
     return network.probabilities(evidence)[0].float().cpu()

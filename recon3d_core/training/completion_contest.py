@@ -19,10 +19,9 @@ from recon3d_core.meshing.closed import ClosedMesher
 from recon3d_core.meshing.closing.envelope import slice_hulls
 from recon3d_core.models import create_network
 from recon3d_core.models.tsdf_completion.evidence import undecided
-from recon3d_core.models.tsdf_completion.model import TsdfCompletion
 from recon3d_core.training import tables
 from recon3d_core.training.checkpoints import whole_file
-from recon3d_core.training.completion import iou_of, surface_places, unseen_chamfer
+from recon3d_core.training.completion import Completer, iou_of, surface_places, unseen_chamfer
 from recon3d_core.training.contest import labels
 from recon3d_core.training.progress import progress
 from recon3d_core.training.run import check_writable
@@ -214,18 +213,20 @@ def completion_contest(
     return document
 
 
-def _network(text: str, device: str) -> TsdfCompletion:
+def _network(text: str, device: str) -> Completer:
     name, _, weights = text.partition('=')
     network = create_network(name, weights or 'default', device)
-    if not isinstance(network, TsdfCompletion):
-        raise InputError('model for the data set partial', name, 'tsdf_completion')
+    if not isinstance(network, Completer):
+        raise InputError(
+            'model for the data set partial', name, 'tsdf_completion or point_completion'
+        )
     return network.eval()
 
 
 @torch.inference_mode()
 def _judge(
     row: PartialRow,
-    networks: Mapping[str, TsdfCompletion],
+    networks: Mapping[str, Completer],
     rules: Mapping[str, Callable[[PartialRow], Volume]],
     reliability: Mapping[str, Reliability],
 ) -> list[Score]:

@@ -14,6 +14,7 @@ from recon3d_core.data.sets import load_dataset
 from recon3d_core.errors import InputError
 from recon3d_core.models.base import Network, VolumeNetwork
 from recon3d_core.models.factored3d.model import Factored3d
+from recon3d_core.models.point_completion.model import PointCompletion
 from recon3d_core.models.tsdf_completion.model import TsdfCompletion
 from recon3d_core.training import validation
 from recon3d_core.training.objective import Objective
@@ -149,6 +150,11 @@ def make_task(recipe: Recipe, network: Network) -> Task:
 
         size = {'resolution': network.resolution}
         return CompletionTask(recipe, _open(recipe, {**size, **options}, tuple(size.items())))
+    if isinstance(network, PointCompletion):
+        from recon3d_core.training.point_completion import PointCompletionTask
+
+        size = {'resolution': network.resolution}
+        return PointCompletionTask(recipe, _open(recipe, {**size, **options}, tuple(size.items())))
     if isinstance(network, Factored3d):
         from recon3d_core.training.parses import ParseTask
 

@@ -1,0 +1,1 @@
+"""Completion of an object's visible points to all of its surface, and of that to its solid."""
