@@ -108,7 +108,7 @@ class Mapper(Plugin):
 
     @abc.abstractmethod
     def integrate(self, frame: Frame) -> None:
-        """Add a frame that has depth and pose."""
+        """Add a frame that has what the mapper needs, its pose among it."""
 
     @abc.abstractmethod
     def mesh(self) -> Mesh:

@@ -53,6 +53,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         'spatial': 'recon3d_core.tracking.spatial:SpatialTracker',
     },
     'reconstructor': {
+        'factored3d': 'recon3d_core.fusion.factored3d:Factored3dReconstructor',
         'pix2vox': 'recon3d_core.fusion.canonical:Pix2VoxReconstructor',
         'posed_fusion': 'recon3d_core.fusion.posed_fusion:PosedFusionReconstructor',
         'r2n2': 'recon3d_core.fusion.canonical:R2N2Reconstructor',
@@ -60,7 +61,10 @@ BUILTINS: dict[str, dict[str, str]] = {
         'tsdf_object': 'recon3d_core.fusion.tsdf_object:TsdfObjectReconstructor',
         'visual_hull': 'recon3d_core.fusion.visual_hull:VisualHullReconstructor',
     },
-    'mapper': {'tsdf': 'recon3d_core.mapping.tsdf:TsdfMapper'},
+    'mapper': {
+        'room_layout': 'recon3d_core.mapping.room_layout:RoomLayoutMapper',
+        'tsdf': 'recon3d_core.mapping.tsdf:TsdfMapper',
+    },
     'mesher': {'closed': 'recon3d_core.meshing.closed:ClosedMesher'},
     'source': {
         'rgbd_folder': 'recon3d_core.data.rgbd_folder:RgbdFolderSource',

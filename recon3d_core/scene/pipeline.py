@@ -242,7 +242,7 @@ class Pipeline:
         return time.perf_counter() + 1e-3 * budget_ms if budget_ms > 0 else None
 
     def _integrate(self, frame: Frame) -> bool:
-        if not self.config.map_scene or frame.depth_m is None:
+        if not self.config.map_scene or not self.mapper.needs <= frame.inputs:
             return False
         with self.timings.stage('integrate'):
             self.mapper.integrate(frame)

@@ -120,11 +120,38 @@ def quick_completion() -> Path:
     return path
 
 
+@functools.cache
+def quick_parser() -> Path:
+    """Return a file with the weights of a small network that tells of balls in boxes."""
+    torch.manual_seed(0)
+    network = create_network('factored3d', width=96, height=64, channels=8, code=8).train()
+    at = (torch.arange(32) + 0.5) / 32 - 0.5
+    x, y, z = torch.meshgrid(at, at, at, indexing='ij')
+    ball = (x**2 + y**2 + z**2 < 0.24).float().expand(4, -1, -1, -1)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    boxes = torch.tensor(
+        [[20.0, 15, 60, 50], [40, 10, 80, 40], [10, 20, 40, 60], [50, 30, 90, 60]]
+    )
+    K = torch.tensor([[80.0, 0, 47.5], [0, 80.0, 31.5], [0, 0, 1]]).repeat(2, 1, 1)
+    for _ in range(10):
+        _, factors = network(torch.rand(2, 3, 64, 96), K, boxes, torch.tensor([0, 0, 1, 1]))
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(factors.shape_logits, ball)
+        optimizer.zero_grad()
+        (loss + factors.offset.square().mean() + factors.log_edges.square().mean()).backward()
+        optimizer.step()
+    path = Path(tempfile.mkdtemp(prefix='recon3d_test_')) / 'factored3d.safetensors'
+    save_weights(
+        path, network.state_dict(), WeightsCard(network.name, network.config.model_dump())
+    )
+    return path
+
+
 def weights_of(name: str) -> str:
     """Return `default` where the weights of a network are shipped, else a file of quick ones."""
     if name in shipped_weights():
         return 'default'
-    return str(quick_completion() if name == 'tsdf_completion' else quick_weights(name))
+    made_here = {'tsdf_completion': quick_completion, 'factored3d': quick_parser}
+    return str(made_here[name]() if name in made_here else quick_weights(name))
 
 
 def made(name: str) -> Reconstructor:
