@@ -76,7 +76,8 @@ def command(
         write(document, out, json_path)
         _show_kitchen(document['kitchen'])
     if not document['scenes']:
-        raise RunError('no scene could be judged', document['failed'][-1]['reason'])
+        reasons = [one['reason'] for one in document['failed']]
+        raise RunError('no scene could be judged', (reasons or ['none has 5 to 10 objects'])[-1])
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from recon3d_core.config import validate
 from recon3d_core.data.scene_sweeps import SceneSweepConfig, SceneSweepSource
 from recon3d_core.data.scenes.library import Library
 from recon3d_core.errors import InputError, Recon3DError
@@ -60,7 +61,7 @@ class SceneContest:
             root: Folder of the mesh collection; the recorded data where empty.
 
         Raises:
-            InputError: A variant or an option is wrong.
+            InputError: A variant, an option, or the size or number of the images is wrong.
         """
         self.variants = check_names(variants)
         self.configs = {
@@ -68,7 +69,9 @@ class SceneContest:
             for name in self.variants
             if name != RETRIEVAL
         }
-        self.sweep = SceneSweepConfig(frames=frames, width=size[0], height=size[1])
+        self.sweep: SceneSweepConfig = validate(
+            SceneSweepConfig, {'frames': frames, 'width': size[0], 'height': size[1]}, 'scenes'
+        )
         self.library = Library(root)
         self.retrieval = OracleRetrieval(self.library, retrieval_objects)
 
@@ -156,9 +159,11 @@ def scene_contest(
         more: What else the document tells.
 
     Raises:
-        InputError: The split or a folder is wrong.
+        InputError: The split, the first scene's number or a folder is wrong.
         RunError: A file cannot be written.
     """
+    if not 0 <= first < _NUMBERS:
+        raise InputError('number of the first scene', first, f'0 to {_NUMBERS - 1}')
     for folder in (out, json_path.absolute().parent if json_path else None):
         if folder is not None:
             check_writable(folder)

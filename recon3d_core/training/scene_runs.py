@@ -83,10 +83,11 @@ class TrueMasks(FrameMasksDetector):
 class _WithTrueMasks(Pipeline):
     """A pipeline whose detector knows the truth."""
 
-    def _make(self, section: str) -> Any:
-        if section == 'detector':
-            return TrueMasks(self.config.detector.config, self.device)
-        return super()._make(section)
+    def _make_chain(self, kind: str) -> list[Any]:
+        chain = super()._make_chain(kind)
+        if kind == 'detector':
+            chain[0] = TrueMasks(self.config.detector.config, self.device)
+        return chain
 
 
 def run_pipeline(frames: Sequence[Frame], config: PipelineConfig, *, true_masks: bool) -> Run:

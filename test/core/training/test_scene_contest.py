@@ -14,6 +14,7 @@ from recon3d_core.data.synth.truth import object_truth
 from recon3d_core.errors import InputError
 from recon3d_core.meshing.checks import is_watertight, volume_m3
 from recon3d_core.meshing.sampling import sample_surface
+from recon3d_core.training import scene_scores
 from recon3d_core.training.scene_contest import scene_contest, SceneContest
 from recon3d_core.training.scene_retrieval import OracleRetrieval
 from recon3d_core.training.scene_runs import SceneObject, TrueMasks
@@ -211,6 +212,8 @@ def test_objects_of_true_masks_know_what_they_stand_on(frames):
 
 
 def test_the_command_writes_tables_and_pictures(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(scene_scores, '_VOXELS', 24)  # enough to tell that it runs
+    monkeypatch.setattr(scene_scores, '_SAMPLES', 512)
     looks, detect = [], TrueMasks.detect
     monkeypatch.setattr(TrueMasks, 'detect', lambda *a: (looks.append(1), detect(*a))[1])
     common = [
@@ -242,6 +245,9 @@ def test_the_command_writes_tables_and_pictures(tmp_path, capsys, monkeypatch):
     for wrong, word in (
         (['--variants', 'closng'], "Did you mean 'closing'"),
         (['--size', '160'], 'WIDTHxHEIGHT'),
+        (['--size', '0x150', '--variants', 'closing'], 'scenes.width'),
+        (['--frames', '10001', '--variants', 'closing'], 'scenes.frames'),
+        (['--first', '1000000', '--variants', 'closing'], '0 to 999999'),
         (['--split', 'all', '--variants', 'closing'], 'split'),
         (['--set', 'mesh.rate=1', '--variants', 'closing'], 'mesh.rate'),
     ):
