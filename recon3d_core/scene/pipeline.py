@@ -95,18 +95,19 @@ class Pipeline:
             for name in getattr(self.config, f'fallback_{kind}s')
             if name != section.plugin
         }
-        made, errors = [], []
+        made, errors = {}, []
         for name, chosen in options.items():
             try:
-                made.append(registry.load(kind, name)(chosen, self.device))
+                made[name] = registry.load(kind, name)(chosen, self.device)
             except WeightsError as error:
                 errors.append(error)
         if not made:
             raise errors[0]
-        if made[0].name != section.plugin:
-            self._lacking.append(f'{kind} {made[0].name} instead of {section.plugin}: {errors[0]}')
+        first = next(iter(made))
+        if first != section.plugin:
+            self._lacking.append(f'{kind} {first} instead of {section.plugin}: {errors[0]}')
             logger.warning('%s', self._lacking[-1])
-        return made
+        return list(made.values())
 
     @property
     def fallback(self) -> str | None:

@@ -299,3 +299,11 @@ def test_default_configuration_is_the_tables() -> None:
 def test_a_device_that_is_not_there(name: str) -> None:
     with pytest.raises(ConfigError):
         Pipeline.from_config('tabletop_rgbd', {'device': name})
+
+
+def test_a_plugin_may_be_registered_by_another_name(monkeypatch):
+    target = 'recon3d_core.detection.depth_cluster:DepthClusterDetector'
+    monkeypatch.setenv('RECON3D_PLUGINS', f'detector:mine={target}')
+    pipeline = Pipeline.from_config('tabletop_rgbd', {'detector': {'plugin': 'mine'}})
+    assert pipeline.detector.name == 'depth_cluster'
+    assert pipeline.fallback is None
