@@ -41,8 +41,11 @@ _SAMPLES = 400
 class VotingConfig(DetectorConfig):
     """Options of `voting`."""
 
+    min_score: float = option(
+        0.5, 'Least score of an object when both have voted.', ge=0.0, le=1.0, live=True
+    )
     alone: float = option(
-        0.75,
+        0.65,
         'What a vote counts that the other has not confirmed: a factor of its score.',
         ge=0.0,
         le=1.0,
@@ -66,11 +69,12 @@ class VotingConfig(DetectorConfig):
 
 @dataclasses.dataclass
 class _Vote:
-    """What one of the two says to be an object."""
+    """What one of the two says to be an object, and whether depth confirms it."""
 
     mask: Mask
     score: float
-    support: Support | None
+    support: Support | None = None
+    confirmed: bool = False
 
 
 class VotingDetector(Detector):
@@ -99,24 +103,26 @@ class VotingDetector(Detector):
         config: VotingConfig = self.config
         clusters, supports = self._clusters.look(frame)
         masks = [
-            vote
-            for item in self._masks.detect(frame).items
-            if (vote := self._on_support(item, frame, supports)) is not None
+            self._on_support(item, frame, supports) for item in self._masks.detect(frame).items
         ]
         by_plane = {id(support.plane): support for support in supports}
         votes = [_Vote(item.mask, item.score, by_plane.get(id(item.support))) for item in clusters]
-        found = _count(masks, votes, config.alone, config.masks.min_pixels)
-        items = tuple(self._detection(vote, frame) for vote in found)
+        items = tuple(
+            self._detection(vote, frame)
+            for vote in _count(masks, votes, config.alone)
+            if vote.score >= config.min_score
+            and np.count_nonzero(vote.mask) >= config.masks.min_pixels
+        )
         return Detections(items, tuple(support.plane for support in supports))
 
-    def _on_support(self, item: Detection, frame: Frame, supports: list[Support]) -> _Vote | None:
-        """Return a mask without what lies on its support; None where nothing rises from it."""
+    def _on_support(self, item: Detection, frame: Frame, supports: list[Support]) -> _Vote:
+        """Return a mask without what lies on its support, confirmed where most of it rises."""
         x0, y0, x1, y1 = item.box_xyxy
         part = np.s_[y0 : y1 + 1, x0 : x1 + 1]
         mask, depth = item.mask[part], frame.depth[part]
         measured = mask & (depth > 0)
         if np.count_nonzero(measured) < _MEASURED * np.count_nonzero(mask):
-            return _Vote(item.mask, item.score, None)  # glass: depth has no say
+            return _Vote(item.mask, item.score, confirmed=True)  # glass: depth has no say
         points, noise = world_points(frame, measured, (x0, y0)), depth_noise_m(depth[measured])
         few = np.s_[:: max(1, len(points) // _SAMPLES)]
         for support in supports:
@@ -126,11 +132,11 @@ class VotingDetector(Detector):
                 continue
             rises = height > np.maximum(_FLOOR_M, 1.5 * noise)
             if rises.mean() < _MOST or np.median(height[few]) < self.config.min_rise_m:
-                return None
+                break
             whole = item.mask.copy()
             whole[part][measured] = rises
-            return _Vote(whole, item.score, support)
-        return _Vote(item.mask, item.score, None)
+            return _Vote(whole, item.score, support, confirmed=True)
+        return _Vote(item.mask, item.score)
 
     def _detection(self, vote: _Vote, frame: Frame) -> Detection:
         mask = vote.mask
@@ -149,26 +155,23 @@ class VotingDetector(Detector):
         )
 
 
-def _count(masks: list[_Vote], clusters: list[_Vote], alone: float, least_px: int) -> list[_Vote]:
-    """Return what is left when both have voted, the best first."""
-    agreed: set[int] = set()
+def _count(masks: list[_Vote], clusters: list[_Vote], alone: float) -> list[_Vote]:
+    """Return what is left when both have voted, the best first; pixels of masks change."""
     for cluster in clusters:
-        inside = [k for k, vote in enumerate(masks) if _is_about(vote.mask, cluster.mask)]
-        for k in inside:
-            masks[k].support = masks[k].support or cluster.support
-        _give_rim(cluster.mask, [masks[k] for k in inside])
-        agreed.update(inside)
+        inside = [vote for vote in masks if _is_about(vote.mask, cluster.mask)]
+        for vote in inside:
+            vote.support, vote.confirmed = vote.support or cluster.support, True
+        _give_rim(cluster.mask, inside)
     found = [
-        dataclasses.replace(vote, score=(1.0 if k in agreed else alone) * vote.score)
-        for k, vote in enumerate(masks)
+        dataclasses.replace(vote, score=vote.score * (1.0 if vote.confirmed else alone))
+        for vote in masks
     ]
     for cluster in clusters:
         rest = cluster.mask.copy()
         for vote in masks:
             rest &= ~vote.mask
         if np.count_nonzero(rest) > _MOST * np.count_nonzero(cluster.mask):
-            found.append(_Vote(rest, alone * cluster.score, cluster.support))
-    found = [vote for vote in found if np.count_nonzero(vote.mask) >= least_px]
+            found.append(dataclasses.replace(cluster, mask=rest, score=alone * cluster.score))
     return sorted(found, key=lambda vote: -vote.score)
 
 

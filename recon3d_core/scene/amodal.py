@@ -37,7 +37,8 @@ class AmodalView:
     @property
     def visible_fraction(self) -> float:
         """Part of the outline inside the image that is seen, in [0, 1]."""
-        return float(np.count_nonzero(self.visible) / max(np.count_nonzero(self.mask), 1))
+        whole = int(np.count_nonzero(self.mask))
+        return int(np.count_nonzero(self.visible)) / max(whole, 1)
 
 
 def amodal_views(objects: Mapping[int, ObjectEstimate], frame: Frame) -> dict[int, AmodalView]:
