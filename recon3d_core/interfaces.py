@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,11 +39,14 @@ class Plugin(abc.ABC):
         name: Name by which a configuration chooses it.
         Config: Its options.
         needs: Which inputs of a frame it cannot do without, of `rgb depth mask intrinsics pose`.
+        libraries: Modules that it imports when it is made, since they may be missing, each with
+            the command that installs it.
     """
 
     name: ClassVar[str]
     Config: ClassVar[type[PluginConfig]] = PluginConfig
     needs: ClassVar[frozenset[str]] = frozenset()
+    libraries: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, config: PluginConfig | None = None, device: str = 'cpu') -> None:
         """Keep the configuration, the default one where None, and the device to compute on.

@@ -69,6 +69,7 @@ class TopicDetector(BoxesDetector):
     name = 'topic'
     Config = TopicConfig
     needs = frozenset({'intrinsics'})
+    libraries = {'vision_msgs': 'apt install ros-$ROS_DISTRO-vision-msgs'}
 
     def __init__(self, config: PluginConfig | None = None, device: str = 'cpu') -> None:
         """Hear nothing yet.
@@ -85,7 +86,7 @@ class TopicDetector(BoxesDetector):
 
     def import_message(self) -> type:
         """Return the type of the messages; only a ROS installation has it."""
-        module = needed('vision_msgs.msg', self.name, 'ros-$ROS_DISTRO-vision-msgs')
+        module = needed('vision_msgs.msg', type(self))
         kind: type = module.Detection2DArray
         return kind
 

@@ -216,13 +216,13 @@ def check_plugins() -> Iterator[Finding]:
     broken = [state for state in states if state.problem]
     for state in broken:
         entry = state.entry
-        own = entry.origin == 'built-in' and entry.kind not in OPTIONAL_KINDS
+        own = entry.origin == 'built-in' and entry.kind not in OPTIONAL_KINDS and not state.remedy
         remedy = {
             'built-in': 'make setup' if own else 'install the ROS package that it names',
             'environment': 'unset RECON3D_PLUGINS  # or correct it',
         }.get(entry.origin, f'pip uninstall {entry.origin}  # or install what it needs')
         name = f'{entry.kind} {entry.name}'
-        yield Finding(name, 'fatal' if own else 'note', state.problem, remedy)
+        yield Finding(name, 'fatal' if own else 'note', state.problem, state.remedy or remedy)
     yield Finding('plugins', 'ok', f'{len(states) - len(broken)} of {len(states)} load')
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib import util
 from typing import Annotated
 
 from recon3d_core import registry
@@ -20,20 +21,34 @@ class PluginState:
         entry: What the registry knows without importing it.
         needs: Inputs of a frame it cannot do without.
         problem: Why it cannot load, or an empty string.
+        remedy: The command that installs a library that it lacks, or an empty string.
     """
 
     entry: registry.PluginEntry
     needs: tuple[str, ...] = ()
     problem: str = ''
+    remedy: str = ''
 
 
 def inspect(entry: registry.PluginEntry) -> PluginState:
-    """Import a plugin and return its needs, or why that is not possible."""
+    """Import a plugin and return its needs, or why it cannot be used."""
     try:
         plugin = registry.load(entry.kind, entry.name)
     except PluginError as error:
         return PluginState(entry, problem=str(error.got))
-    return PluginState(entry, needs=tuple(sorted(getattr(plugin, 'needs', ()))))
+    needs = tuple(sorted(getattr(plugin, 'needs', ())))
+    for module, command in getattr(plugin, 'libraries', {}).items():
+        if not _is_installed(module):
+            return PluginState(entry, needs, f'the library {module} is not installed', command)
+    return PluginState(entry, needs)
+
+
+def _is_installed(module: str) -> bool:
+    """Return whether a module could be imported, without doing so."""
+    try:
+        return util.find_spec(module) is not None
+    except (ImportError, ValueError):  # imported already, or put there, in a strange way
+        return False
 
 
 def inspect_all(kind: str | None = None) -> list[PluginState]:
@@ -62,6 +77,7 @@ def make_table(states: list[PluginState]) -> Table:
     table = Table('kind', 'name', 'from', 'needs', 'state')
     for state in states:
         verdict = '[red]cannot load[/]' if state.problem else '[green]ok[/]'
+        verdict = '[yellow]lacks a library[/]' if state.remedy else verdict
         entry = state.entry
         table.add_row(entry.kind, entry.name, entry.origin, ' '.join(state.needs) or '-', verdict)
     return table
@@ -78,4 +94,6 @@ def command(
     for state in states:
         if state.problem:
             line = f'cannot load: {state.entry.kind} {state.entry.name}: {state.problem}'
+            if state.remedy:
+                line = f'{line}: {state.remedy}'
             console.print(line, soft_wrap=True, markup=False, highlight=False)

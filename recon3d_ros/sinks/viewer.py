@@ -35,6 +35,7 @@ class Viewer(Sink):
     Config = ViewerConfig
     parts = frozenset({'mesh'})
     on_request = True
+    libraries = {'viser': 'pip install viser'}
 
     def __init__(self, node: Any, config: PluginConfig | None = None) -> None:
         """Serve the page.

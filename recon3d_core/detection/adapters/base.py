@@ -63,13 +63,12 @@ class Found:
     masks: Sequence[Mask] | None = None
 
 
-def needed(module: str, detector: str, requirement: str = '') -> Any:
+def needed(module: str, detector: type[Detector]) -> Any:
     """Import a library that may be missing.
 
     Args:
-        module: Name of the module.
+        module: Name of the module, which is in one of the detector's `libraries`.
         detector: Who needs it.
-        requirement: What to install, where it is not called as the module.
 
     Raises:
         PluginError: It is missing or broken; one line says how to mend it.
@@ -79,9 +78,9 @@ def needed(module: str, detector: str, requirement: str = '') -> Any:
     except Exception as error:  # a broken binary may raise anything
         what = ' '.join(f'{type(error).__name__}: {error}'.split())
         raise PluginError(
-            f'detector {detector} needs {module}',
+            f'detector {detector.name} needs {module}',
             what,
-            fix=f"Install it: pip install '{requirement or module}'.",
+            fix=f'Install it: {detector.libraries[module.partition(".")[0]]}',
         ) from error
 
 

@@ -59,6 +59,7 @@ class OnnxDetector(BoxesDetector):
 
     name = 'onnx'
     Config = OnnxConfig
+    libraries = {'onnxruntime': 'pip install onnxruntime'}
 
     def __init__(self, config: PluginConfig | None = None, device: str = 'cpu') -> None:
         """Load the network, run it once, and see what its outputs are.
@@ -69,7 +70,7 @@ class OnnxDetector(BoxesDetector):
                 no class of a name that is to be kept.
         """
         super().__init__(config, device)
-        runtime = needed('onnxruntime', self.name)
+        runtime = needed('onnxruntime', type(self))
         path = given_path(self.name, 'model', self.config.model)
         self._session = _session(runtime, str(path), device)
         self._inputs = self._session.get_inputs()

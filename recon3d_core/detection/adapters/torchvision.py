@@ -39,6 +39,7 @@ class TorchvisionDetector(BoxesDetector):
 
     name = 'torchvision'
     Config = TorchvisionConfig
+    libraries = {'torchvision': 'pip install torchvision'}
 
     def __init__(self, config: PluginConfig | None = None, device: str = 'cpu') -> None:
         """Load the network.
@@ -49,7 +50,7 @@ class TorchvisionDetector(BoxesDetector):
                 name that is to be kept.
         """
         super().__init__(config, device)
-        library = needed('torchvision.models.detection', self.name, 'torchvision')
+        library = needed('torchvision.models.detection', type(self))
         path = given_path(self.name, 'weights', self.config.weights)
         state = _weights(path)
         count = len(state[_LAST_LAYER])

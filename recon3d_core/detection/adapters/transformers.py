@@ -38,6 +38,7 @@ class TransformersDetector(BoxesDetector):
 
     name = 'transformers'
     Config = TransformersConfig
+    libraries = {'transformers': 'pip install transformers'}
 
     def __init__(self, config: PluginConfig | None = None, device: str = 'cpu') -> None:
         """Load the network.
@@ -48,7 +49,7 @@ class TransformersDetector(BoxesDetector):
                 knows no class of a name that is to be kept.
         """
         super().__init__(config, device)
-        library = needed('transformers', self.name)
+        library = needed('transformers', type(self))
         folder = given_path(self.name, 'model', self.config.model, folder=True)
         try:
             self._processor = library.AutoImageProcessor.from_pretrained(

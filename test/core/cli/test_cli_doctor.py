@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+import importlib.util
 import io
 import os
 from pathlib import Path
@@ -124,6 +125,21 @@ def test_broken_external_plugin_is_noted_with_its_origin(monkeypatch: pytest.Mon
     findings = {finding.name: finding for finding in doctor.check_plugins()}
     assert findings['mesher broken'].state == 'note'
     assert 'RECON3D_PLUGINS' in findings['mesher broken'].remedy
+
+
+def test_a_library_that_a_plugin_lacks_is_noted_with_its_remedy(monkeypatch, capsys) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, 'find_spec', lambda name, *a: None if name == 'onnxruntime' else find(name)
+    )
+    finding = {finding.name: finding for finding in doctor.check_plugins()}['detector onnx']
+    assert finding.state == 'note'
+    assert finding.remedy == 'pip install onnxruntime'
+    plugins.command('detector')
+    said = capsys.readouterr().out
+    line = 'cannot load: detector onnx: the library onnxruntime is not installed: pip install onn'
+    assert line in said
+    assert 'detector depth_cluster' not in said
 
 
 def test_unreadable_plugin_variable_is_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
