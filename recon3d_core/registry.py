@@ -54,6 +54,7 @@ BUILTINS: dict[str, dict[str, str]] = {
     },
     'reconstructor': {
         'factored3d': 'recon3d_core.fusion.factored3d:Factored3dReconstructor',
+        'im2cad': 'recon3d_core.fusion.im2cad:Im2CadReconstructor',
         'pix2vox': 'recon3d_core.fusion.canonical:Pix2VoxReconstructor',
         'posed_fusion': 'recon3d_core.fusion.posed_fusion:PosedFusionReconstructor',
         'r2n2': 'recon3d_core.fusion.canonical:R2N2Reconstructor',

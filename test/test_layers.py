@@ -34,6 +34,7 @@ LAYERS = (
         'models',
         'fusion',
         'mapping',
+        'matching',
         'meshing',
         'metrics',
         'losses',

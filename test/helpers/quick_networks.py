@@ -14,6 +14,7 @@ from recon3d_core.models.cameras import ViewCameras
 from recon3d_core.models.tsdf_completion.evidence import CHANNELS, FREE
 from recon3d_core.models.weights import save_weights, shipped_weights, WeightsCard
 import torch
+from tabletop import make_solid
 from torch import Tensor
 
 OPTIONS = {
@@ -162,3 +163,16 @@ def made(name: str) -> Reconstructor:
         return kind()
     model = fields['model'].default if 'model' in fields else name
     return kind(kind.Config(weights=weights_of(model)))
+@functools.cache
+def small_library() -> str:
+    """Return a folder of a few meshes; it goes with this process."""
+    folder = Path(tempfile.mkdtemp(prefix='recon3d_test_')) / 'meshes'
+    folder.mkdir()
+    for name in ('box', 'mug', 'cylinder'):
+        make_solid(name).export(folder / f'{name}.ply')
+    return str(folder)
+
+
+    if name == 'im2cad':
+        library = small_library()
+        return kind(kind.Config(library=library, candidates=2, cache=f'{library}_cache'))
