@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 BINS = 24
-BIN_RAD = math.radians(5.0)
-MOST_RAD = BINS / 2 * BIN_RAD  # 60 degrees: turns of 30 to 60 can be told in two ways
+MOST_RAD = math.radians(50.0)  # turns of 40 to 50 degrees can be told in two ways
+BIN_RAD = 2 * MOST_RAD / BINS
 
 
 def away_from_camera(up: Tensor, rays: Tensor) -> Tensor:
