@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
@@ -55,26 +56,43 @@ class Services:
             '~/load_map': self._load_map,
             '~/timings': self._timings,
         }
-        self._services = [
-            node.create_service(Trigger, name, self._answer(action), callback_group=group)
+        self._closed = False
+        self._unanswered: Counter[str] = Counter()
+        self._services = {
+            name: node.create_service(
+                Trigger, name, self._answer(name, action), callback_group=group
+            )
             for name, action in table.items()
-        ]
-        self._services.append(
-            node.create_service(SetBool, '~/enable', self._enable, callback_group=group)
+        }
+        self._services['~/enable'] = node.create_service(
+            SetBool, '~/enable', self._enable, callback_group=group
         )
 
     def close(self) -> None:
-        """Remove the services; files that are being written are finished."""
-        for service in self._services:
-            self._node.destroy_service(service)
-        self._services = []
+        """Remove the services, those that owe an answer after it; files are finished."""
+        self._closed = True
+        self._destroy()
         self._files.shutdown(wait=False, cancel_futures=True)
 
-    def _answer(self, action: Callable[[Worker], Awaitable[Any]]) -> Callable[..., Any]:
+    def _destroy(self) -> None:
+        """Remove the services that owe no answer: rclpy cannot give it after that."""
+        for name in [name for name in self._services if not self._unanswered[name]]:
+            self._node.destroy_service(self._services.pop(name))
+
+    def _answer(self, name: str, action: Callable[[Worker], Awaitable[Any]]) -> Callable[..., Any]:
         """Return the callback that answers with what an action gives, or why it failed."""
 
-        async def callback(request: Any, response: Any) -> Any:  # noqa: ARG001
-            worker = self._worker()
+        async def callback(request: Any, response: Any) -> Any:
+            self._unanswered[name] += 1
+            try:
+                return await answer(request, response)
+            finally:
+                self._unanswered[name] -= 1
+                if self._closed and self._node.executor is not None:
+                    self._node.executor.create_task(self._destroy)  # when this has been sent
+
+        async def answer(request: Any, response: Any) -> Any:  # noqa: ARG001
+            worker = None if self._closed else self._worker()
             if worker is None:
                 response.success, response.message = False, 'the node is not active'
                 return response

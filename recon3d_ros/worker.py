@@ -182,6 +182,8 @@ class Worker:
             return future
         self._commands.put((command, future))
         self._wake.set()
+        if self._stopping:  # since then: those that waited may have been cancelled already
+            future.cancel()
         return future
 
     def reset(self, reason: str) -> Future[Any]:

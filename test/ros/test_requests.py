@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import threading
 from types import SimpleNamespace
 
@@ -16,6 +17,8 @@ from recon3d_core.geometry.transforms import look_at
 from recon3d_core.scene.output import Output
 from recon3d_ros import clearing
 from recon3d_ros.conversions.headers import make_header
+from recon3d_ros.services import Services
+from recon3d_ros.worker import Worker
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import UInt32
 from std_srvs.srv import Trigger
@@ -69,6 +72,50 @@ def test_frames_go_on_while_files_are_written(frames, tmp_path, monkeypatch):
     summary = json.loads((tmp_path / 'out/summary.json').read_text())
     assert summary['frames']['integrated'] == 5, 'what came after the call is not in it'
     assert summary['objects']
+
+
+def test_a_scene_that_is_being_saved_when_the_node_is_cleaned_up_is_saved_and_told(
+    frames, tmp_path, monkeypatch
+):
+    write, release, begun = Output.write, threading.Event(), threading.Event()
+
+    def slow(self, directory):
+        begun.set()
+        assert release.wait(60)
+        return write(self, directory)
+
+    monkeypatch.setattr(Output, 'write', slow)
+    with running(**FAST, save_directory=str(tmp_path)) as graph:
+        graph.feed(frames[:2])
+        client = graph.driver.create_client(Trigger, '/recon3d/save')
+        assert client.wait_for_service(10)
+        first = client.call_async(Trigger.Request())
+        graph.wait(begun.is_set)
+        second = client.call_async(Trigger.Request())  # its files would come after the first ones
+        (services,) = (r for r in graph.node._requests if isinstance(r, Services))
+        graph.wait(lambda: services._files._work_queue.qsize() == 1, what='the second request')
+        graph.node.trigger_deactivate()
+        graph.node.trigger_cleanup()
+        release.set()
+        graph.wait(lambda: first.done() and second.done(), what='answers')
+        assert first.result().success
+        assert (tmp_path / 'summary.json').is_file()
+        assert not second.result().success
+        graph.wait(lambda: not services._services, what='removal of the service')
+        assert not graph.node.statistics.errors
+        assert not graph.node.statistics.drops
+
+
+def test_a_command_that_comes_while_the_worker_stops_is_cancelled():
+    worker = Worker(None)
+
+    class Slow(queue.SimpleQueue):
+        def put(self, item):
+            worker.stop(0.0)
+            super().put(item)
+
+    worker._commands = Slow()
+    assert worker.call(lambda: None).cancelled()
 
 
 def test_what_a_frame_made_raise_is_in_the_summary_once(frames, tmp_path, monkeypatch):
