@@ -270,11 +270,14 @@ class SelfCheck:
         silhouette_iou: Median over views of the IoU of rendered and seen mask, in [0, 1].
         depth_residual_m: Median of |rendered - seen depth| over the common pixels; NaN without.
         passed: Whether both are within the configured limits.
+        free_share: Mean over views of the part of the solid that was seen to be empty; NaN without
+            depth.
     """
 
     silhouette_iou: float
     depth_residual_m: float
     passed: bool
+    free_share: float = float('nan')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -303,6 +306,10 @@ class ObjectEstimate:
             object did not agree with its views.
         expected_change: What as many views again are expected to change of the shape, as
             1 - IoU in [0, 1] (`fusion.progress`); None where unknown.
+        confidence: Probability that the IoU of the closed shape with the truth is above 0.5
+            (`scene.confidence`); None where unknown.
+        pose_covariance: (6, 6) of `T_world_object`, in the order of ROS: position along the world's
+            x, y, z in m^2, then turns about them in rad^2 (`scene.pose_covariance`); or None.
     """
 
     id: int
@@ -323,6 +330,8 @@ class ObjectEstimate:
     revision: int = 0
     observed_only: bool = False
     expected_change: float | None = None
+    confidence: float | None = None
+    pose_covariance: NDArray[np.float64] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,8 +16,10 @@ from recon3d_core.geometry.transforms import frame_from_normal
 from recon3d_core.interfaces import Mesher, Reconstructor
 from recon3d_core.meshing.checks import is_finite, is_watertight, volume_m3
 from recon3d_core.scene.alignment import align_view, Surface, surface_of
+from recon3d_core.scene.confidence import confidence_of
 from recon3d_core.scene.options import AlignmentOptions, ObjectOptions, SelfCheckOptions
 from recon3d_core.scene.placement import place, seen_fraction
+from recon3d_core.scene.pose_covariance import pose_covariance
 from recon3d_core.scene.self_check import self_check
 from recon3d_core.scene.views import KeptViews, spread_rad
 from recon3d_core.types import Detection, ObjectEstimate, Plane, View
@@ -190,6 +192,7 @@ class ObjectState:
         if not len(mesh.faces) or not is_finite(mesh):
             return None
         verdict = self_check(mesh, self.kept.views, check)
+        confidence = confidence_of(verdict, mesh, shape, seen_fraction(mesh))
         observed_only = False
         if not verdict.passed:
             # Without depth there is no seen surface; the doubtful whole is better than nothing.
@@ -223,6 +226,10 @@ class ObjectState:
             revision=self.revision,
             observed_only=observed_only,
             expected_change=self.progress.note(shape.occupancy, shape.grid, views_used),
+            confidence=confidence,
+            pose_covariance=pose_covariance(
+                T_world_object, mesh, shape, verdict, closed=not observed_only
+            ),
         )
 
 

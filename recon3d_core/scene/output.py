@@ -111,11 +111,15 @@ def _remove_objects(folder: Path) -> None:
 def describe_object(estimate: ObjectEstimate) -> dict[str, Any]:
     """Return an object's entry in the summary."""
     residual = estimate.self_check.depth_residual_m
+    free_share = estimate.self_check.free_share
+    covariance = estimate.pose_covariance
     return {
         'id': estimate.id,
         'label': estimate.label,
         'score': round(estimate.score, 4),
+        'confidence': None if estimate.confidence is None else round(estimate.confidence, 4),
         'T_world_object': np.round(estimate.T_world_object, 6).tolist(),
+        'pose_covariance': None if covariance is None else np.round(covariance, 9).tolist(),
         'size_m': np.round(estimate.size_m, 4).tolist(),
         'views_used': estimate.views_used,
         'expected_change': (
@@ -128,6 +132,7 @@ def describe_object(estimate: ObjectEstimate) -> dict[str, Any]:
             'silhouette_iou': round(estimate.self_check.silhouette_iou, 4),
             # JSON has no NaN: without depth there is no residual.
             'depth_residual_m': None if math.isnan(residual) else round(residual, 5),
+            'free_share': None if math.isnan(free_share) else round(free_share, 4),
             'passed': estimate.self_check.passed,
         },
         'published': 'observed_surface_only' if estimate.observed_only else 'complete',

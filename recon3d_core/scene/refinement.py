@@ -19,8 +19,10 @@ from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.geometry.transforms import make_transform
 from recon3d_core.interfaces import Mesher
 from recon3d_core.meshing.checks import is_watertight, volume_m3
+from recon3d_core.scene.confidence import confidence_of
 from recon3d_core.scene.options import RefinementOptions, SelfCheckOptions
 from recon3d_core.scene.placement import place, seen_fraction
+from recon3d_core.scene.pose_covariance import pose_covariance
 from recon3d_core.scene.refining.carving import claimed, lost, solid_of, without
 from recon3d_core.scene.refining.evidence import Motion, RaySurface, ViewEvidence
 from recon3d_core.scene.refining.solve import Limits, Problem, solve
@@ -169,6 +171,7 @@ def remade(
     """Return an estimate with another mesh and shape, and all that follows from them."""
     closed = is_watertight(mesh)
     T_world_object, size_m = place(mesh, up_of(estimate), previous)
+    verdict, seen = self_check(mesh, views, check), seen_fraction(mesh)
     return dataclasses.replace(
         estimate,
         mesh=mesh,
@@ -177,9 +180,11 @@ def remade(
         size_m=size_m,
         watertight=closed,
         volume_m3=volume_m3(mesh) if closed else 0.0,
-        seen_fraction=seen_fraction(mesh),
-        self_check=self_check(mesh, views, check),
+        seen_fraction=seen,
+        self_check=verdict,
         revision=estimate.revision,
+        confidence=confidence_of(verdict, mesh, shape, seen),
+        pose_covariance=pose_covariance(T_world_object, mesh, shape, verdict),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,29 +34,44 @@ def self_check(mesh: Mesh, views: Sequence[View], options: SelfCheckOptions) -> 
     Returns:
         The medians over the views; `passed` is False where no view could be compared.
     """
-    ious, residuals = [], []
     scene = _RayScene(mesh)
-    for view in views:
-        result = scene.compare(view)
-        if result is not None:
-            ious.append(result[0])
-            residuals.append(result[1])
-    if not ious:
+    found = [one for view in views if (one := scene.compare(view)) is not None]
+    if not found:
         return SelfCheck(0.0, float('nan'), False)
-    iou = float(np.median(ious))
-    measured = [value for value in residuals if np.isfinite(value)]
-    residual = float(np.median(measured)) if measured else float('nan')
+    iou = float(np.median([one.silhouette_iou for one in found]))
+    residual = _median([one.depth_residual_m for one in found])
     passed = iou >= options.min_silhouette_iou
     passed &= not residual > options.max_depth_residual_m
-    return SelfCheck(iou, residual, bool(passed))
+    free = [one.free_share for one in found if np.isfinite(one.free_share)]
+    return SelfCheck(iou, residual, bool(passed), float(np.mean(free)) if free else float('nan'))
 
 
-def compare(mesh: Mesh, view: View) -> tuple[float, float] | None:
-    """Return silhouette IoU and median absolute depth error (m, NaN without depth) in a view.
+def _median(values: Sequence[float]) -> float:
+    measured = [value for value in values if np.isfinite(value)]
+    return float(np.median(measured)) if measured else float('nan')
+
+
+def compare(mesh: Mesh, view: View) -> Agreement | None:
+    """Return how a mesh agrees with one view.
 
     None where the view has no pose, or neither mesh nor mask has a pixel that counts.
     """
     return _RayScene(mesh).compare(view)
+
+
+class Agreement(NamedTuple):
+    """How a mesh agrees with one view.
+
+    Attributes:
+        silhouette_iou: IoU of rendered and seen mask.
+        depth_residual_m: Median absolute error of the depth in both; NaN without depth.
+        free_share: Part of the volume between front and back of the mesh that the camera looked
+            through to something behind it; NaN without depth.
+    """
+
+    silhouette_iou: float
+    depth_residual_m: float
+    free_share: float
 
 
 class _RayScene:
@@ -68,6 +84,7 @@ class _RayScene:
         # About the middle: far from the origin, single precision would be too coarse.
         self._middle = mesh.vertices_m.mean(0, dtype=np.float64)
         local = (mesh.vertices_m - self._middle).astype(np.float32)
+        self._reach_m = float(np.linalg.norm(np.ptp(local, axis=0)))
         self._sample = local[:: -(-len(local) // BOX_VERTICES)]
         self._scene = o3d.t.geometry.RaycastingScene()
         self._scene.add_triangles(
@@ -75,7 +92,7 @@ class _RayScene:
             o3d.core.Tensor.from_numpy(np.ascontiguousarray(mesh.faces, np.uint32)),
         )
 
-    def compare(self, view: View) -> tuple[float, float] | None:
+    def compare(self, view: View) -> Agreement | None:
         """Return what `compare` does."""
         if view.frame.T_world_camera is None or self._empty:
             return None
@@ -87,26 +104,47 @@ class _RayScene:
         x0, y0, x1, y1, step = window
         camera = view.frame.camera.cropped(x0, y0, x1 - x0, y1 - y0).subsampled(step)
         part = (slice(y0, y1, step), slice(x0, x1, step))
-        return _agreement(self._depth_m(camera, T_mesh_camera), view, part)
+        front, back = self._depths_m(
+            camera, T_mesh_camera, with_back=view.frame.depth_m is not None
+        )
+        return _agreement(front, back, view, part)
 
-    def _depth_m(self, camera: Camera, T_mesh_camera: Array) -> NDArray[np.float32]:
-        """Return the depth image (H, W) of the mesh, 0 where there is none."""
+    def _depths_m(
+        self, camera: Camera, T_mesh_camera: Array, *, with_back: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the depth images (H, W) of the mesh's front and back, 0 where there is none."""
         y, x = np.mgrid[: camera.height, : camera.width]
         directions = camera.unproject(np.stack([x, y], -1), np.ones(x.shape))
         rays = np.empty((*x.shape, 6), np.float32)
         rays[..., :3] = T_mesh_camera[:3, 3]
         rays[..., 3:] = directions @ T_mesh_camera[:3, :3].T
         # The rays have z = 1 in the camera, hence the distance along them is depth.
-        depth: NDArray[np.float32] = self._scene.cast_rays(o3d.core.Tensor.from_numpy(rays))[
+        front = self._cast(rays)
+        back = np.zeros_like(front)
+        hit = front > 0
+        if with_back and hit.any():
+            far = float(front.max()) + 2 * self._reach_m
+            behind = rays[hit]
+            behind[:, :3] += far * behind[:, 3:]
+            behind[:, 3:] *= -1
+            back[hit] = far - self._cast(behind)
+        return front, back
+
+    def _cast(self, rays: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return how far along rays (..., 6) the mesh is, 0 where they miss it."""
+        found: NDArray[np.float32] = self._scene.cast_rays(o3d.core.Tensor.from_numpy(rays))[
             't_hit'
         ].numpy()
-        return np.where(np.isfinite(depth), depth, np.float32(0))
+        return np.where(np.isfinite(found), found, np.float32(0))
 
 
 def _agreement(
-    rendered: NDArray[np.float32], view: View, part: tuple[slice, slice]
-) -> tuple[float, float] | None:
-    """Return what `compare` does, of a rendered depth image (h, w) and that part of a view."""
+    rendered: NDArray[np.float32],
+    back: NDArray[np.float32],
+    view: View,
+    part: tuple[slice, slice],
+) -> Agreement | None:
+    """Return what `compare` does, of depth images (h, w) of front and back, and a view's part."""
     mask = view.mask[part]
     silhouette = rendered > 0
     hidden = np.zeros_like(mask)
@@ -120,7 +158,7 @@ def _agreement(
         return None
     common = silhouette & mask
     iou = float((common & ~hidden).sum() / union)
-    return iou, _residual_m(rendered, depth, common)
+    return Agreement(iou, _residual_m(rendered, depth, common), _free_share(rendered, back, depth))
 
 
 def _residual_m(
@@ -132,6 +170,23 @@ def _residual_m(
     if not valid.any():
         return float('nan')
     return float(np.median(np.abs(rendered[valid] - depth[valid])))
+
+
+def _free_share(
+    front: NDArray[np.float32], back: NDArray[np.float32], depth: NDArray[np.float32] | None
+) -> float:
+    """Return which part of what lies between front and back was seen to be empty."""
+    if depth is None:
+        return float('nan')
+    known = (front > 0) & (depth > 0)
+    thick = np.maximum(back - front, 0)[known]
+    # Pixels cover an area that grows with the square of the depth.
+    weight = front[known] ** 2
+    total = float((thick * weight).sum())
+    if total <= 0:
+        return float('nan')
+    through = np.clip(depth[known] - IN_FRONT_M - front[known], 0, thick)
+    return float((through * weight).sum()) / total
 
 
 def _window(

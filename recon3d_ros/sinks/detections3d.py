@@ -11,7 +11,7 @@ from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithP
 
 
 class Detections3d(ObjectsSink):
-    """Publishes every object's label, score and oriented box."""
+    """Publishes every object's label, confidence, oriented box, and the covariance of its pose."""
 
     name = 'detections3d'
     message_type = Detection3DArray
@@ -28,8 +28,11 @@ def _detection(estimate: ObjectEstimate, header: Header) -> Detection3D:
     x, y, z = map(float, estimate.size_m)
     hypothesis = ObjectHypothesisWithPose()
     hypothesis.hypothesis.class_id = estimate.label
-    hypothesis.hypothesis.score = float(estimate.score)
+    known = estimate.confidence is not None
+    hypothesis.hypothesis.score = float(estimate.confidence if known else estimate.score)
     hypothesis.pose.pose = pose
+    if estimate.pose_covariance is not None:
+        hypothesis.pose.covariance = estimate.pose_covariance.ravel()
     detection = Detection3D(header=header, id=str(estimate.id), results=[hypothesis])
     detection.bbox.center = pose
     detection.bbox.size = Vector3(x=x, y=y, z=z)

@@ -77,11 +77,14 @@ class RecognizedObjects(Sink):
         self._publisher.publish(RecognizedObjectArray(header=header, objects=objects))
 
     def _recognized(self, estimate: ObjectEstimate) -> tuple[RecognizedObject, clouds.Structured]:
-        item = RecognizedObject(confidence=float(estimate.score))
+        known = estimate.confidence is not None
+        item = RecognizedObject(confidence=float(estimate.confidence if known else estimate.score))
         item.type.key = estimate.label
         item.type.db = json.dumps({'type': 'recon3d', 'id': estimate.id})
         small = meshes.simplified(estimate.mesh, self.config.max_triangles)
         local = meshes.transformed(small, invert(estimate.T_world_object))
         item.bounding_mesh = meshes.mesh_message(local)
         item.pose.pose.pose = pose_from_matrix(estimate.T_world_object)
+        if estimate.pose_covariance is not None:
+            item.pose.pose.covariance = estimate.pose_covariance.ravel()
         return item, object_cloud(estimate, self.config.spacing_m, self.config.max_points)
