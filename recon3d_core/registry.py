@@ -56,6 +56,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         'factored3d': 'recon3d_core.fusion.factored3d:Factored3dReconstructor',
         'im2cad': 'recon3d_core.fusion.im2cad:Im2CadReconstructor',
         'pix2vox': 'recon3d_core.fusion.canonical:Pix2VoxReconstructor',
+        'point_completion': 'recon3d_core.fusion.point_completion:PointCompletionReconstructor',
         'posed_fusion': 'recon3d_core.fusion.posed_fusion:PosedFusionReconstructor',
         'r2n2': 'recon3d_core.fusion.canonical:R2N2Reconstructor',
         'tsdf_completion': 'recon3d_core.fusion.tsdf_completion:TsdfCompletionReconstructor',

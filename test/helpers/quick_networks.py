@@ -11,10 +11,11 @@ from recon3d_core import registry
 from recon3d_core.interfaces import Reconstructor
 from recon3d_core.models import create_model, create_network
 from recon3d_core.models.cameras import ViewCameras
+from recon3d_core.models.point_completion.clouds import chosen, solid_cloud
 from recon3d_core.models.tsdf_completion.evidence import CHANNELS, FREE
 from recon3d_core.models.weights import save_weights, shipped_weights, WeightsCard
-import torch
 from tabletop import make_solid
+import torch
 from torch import Tensor
 
 OPTIONS = {
@@ -122,6 +123,31 @@ def quick_completion() -> Path:
 
 
 @functools.cache
+def quick_points() -> Path:
+    """Return a file with the weights of a small network that completes clouds of solids."""
+    torch.manual_seed(0)
+    network = create_network(
+        'point_completion', resolution=16, width=32, layers=1, tokens=32, seen_points=128
+    ).train()
+    rng = np.random.default_rng(0)
+    optimizer = torch.optim.Adam(network.parameters(), 5e-3)
+    for _ in range(10):
+        truths = [torch.tensor(solid(rng, 16)) for _ in range(OBJECTS)]
+        surface = torch.stack([chosen(solid_cloud(truth), 128) for truth in truths])
+        seen = torch.cat([surface, torch.zeros(OBJECTS, 128, 5)], 2)
+        index = torch.from_numpy(rng.integers(16, size=(200, 3)))
+        inside = torch.stack([truth[index.unbind(1)] for truth in truths]).float()
+        places = ((index + 0.5) / 16 - 0.5).float().expand(OBJECTS, -1, -1)
+        optimizer.zero_grad()
+        network.loss(seen, surface, places, inside).backward()
+        optimizer.step()
+    path = Path(tempfile.mkdtemp(prefix='recon3d_test_')) / 'point_completion.safetensors'
+    card = WeightsCard(network.name, config=network.config.model_dump())
+    save_weights(path, network.state_dict(), card)
+    return path
+
+
+@functools.cache
 def quick_parser() -> Path:
     """Return a file with the weights of a small network that tells of balls in boxes."""
     torch.manual_seed(0)
@@ -151,18 +177,14 @@ def weights_of(name: str) -> str:
     """Return `default` where the weights of a network are shipped, else a file of quick ones."""
     if name in shipped_weights():
         return 'default'
-    made_here = {'tsdf_completion': quick_completion, 'factored3d': quick_parser}
+    made_here = {
+        'factored3d': quick_parser,
+        'point_completion': quick_points,
+        'tsdf_completion': quick_completion,
+    }
     return str(made_here[name]() if name in made_here else quick_weights(name))
 
 
-def made(name: str) -> Reconstructor:
-    """Return a reconstructor of the registry with its default options, and weights as above."""
-    kind = registry.load('reconstructor', name)
-    fields = kind.Config.model_fields
-    if 'weights' not in fields:
-        return kind()
-    model = fields['model'].default if 'model' in fields else name
-    return kind(kind.Config(weights=weights_of(model)))
 @functools.cache
 def small_library() -> str:
     """Return a folder of a few meshes; it goes with this process."""
@@ -173,6 +195,14 @@ def small_library() -> str:
     return str(folder)
 
 
+def made(name: str) -> Reconstructor:
+    """Return a reconstructor of the registry with its default options, and weights as above."""
+    kind = registry.load('reconstructor', name)
     if name == 'im2cad':
         library = small_library()
         return kind(kind.Config(library=library, candidates=2, cache=f'{library}_cache'))
+    fields = kind.Config.model_fields
+    if 'weights' not in fields:
+        return kind()
+    model = fields['model'].default if 'model' in fields else name
+    return kind(kind.Config(weights=weights_of(model)))

@@ -21,6 +21,8 @@ from torch import Tensor
 from torch.nn import functional
 
 FEATURES = 8
+_CELLS = 256  # of the cube: places within one are the same
+_PRIMES, _KEYS = (73_856_093, 19_349_663, 83_492_791), 1_000_003
 _SUPPORT_VOXELS = 0.75  # points as low as that are of the support as likely
 
 
@@ -92,11 +94,15 @@ def _gradients(values: Tensor, known: Tensor, index: Tensor) -> Tensor:
     return functional.normalize(torch.stack(parts, 1), dim=1)
 
 
-def chosen(cloud: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Return `count` rows of a cloud (n, F), each at most once as long as there are enough."""
-    rounds = -(-count // len(cloud))
-    order = torch.cat([torch.randperm(len(cloud), generator=generator) for _ in range(rounds)])
-    return cloud[order[:count]]
+def chosen(cloud: Tensor, count: int) -> Tensor:
+    """Return `count` rows of a cloud (n, F) in a random order, repeated where there are fewer.
+
+    The order depends on the places alone: a point more or less does not change the others.
+    """
+    cells = (cloud[:, :3] * _CELLS).round().long()
+    keys = (cells * torch.tensor(_PRIMES)).sum(1) % _KEYS
+    order = torch.argsort(keys, stable=True)
+    return cloud[order.repeat(-(-count // len(cloud)))[:count]]
 
 
 def open_space(evidence: Tensor) -> Tensor:

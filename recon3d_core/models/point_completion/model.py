@@ -27,7 +27,7 @@ _PATCH = 16  # visible points of a patch
 _NEAR = 4  # completed points that are asked whether a place is inside
 _REACH = 0.25  # edges of the cube that a coarse point is away from its patch at first, at most
 _FOLD = 0.05  # the same of a fine point from its coarse one
-_FINE_WEIGHT, _SOLID_WEIGHT = 1.0, 0.25  # in the loss, beside the coarse points
+_SURFACE_WEIGHT, _SOLID_WEIGHT = 5.0, 1.0  # in the loss, of distances in edges, and of entropy
 _ASKED = 32_768  # places at once
 _OUTSIDE = -8.0  # log odds where nothing can be
 
@@ -83,7 +83,7 @@ class PointCompletion(Network):
         self.anchors = _mlp(2 * w, w, c.anchors * (3 + w // 2))
         self.codes = nn.Parameter(torch.randn(c.folds, w // 4) * 0.5)
         self.fold = _mlp(w // 2 + w // 4, w // 2, 3)
-        self.near = _mlp(w // 2 + 4, w // 2, w // 2)
+        self.near = _mlp(w // 2 + 7, w // 2, w // 2)
         self.whole = nn.Linear(w, w // 2)
         self.solid = _mlp(w // 2, w // 2, 1)
 
@@ -132,7 +132,8 @@ class PointCompletion(Network):
         features = gathered(completed.features, coarse).unflatten(1, index.shape[1:])
         offset = (places[:, :, None] - points) * 10
         length = torch.linalg.vector_norm(offset, dim=-1, keepdim=True)
-        near = self.near(torch.cat([offset, length, features], -1))
+        at = places[:, :, None].expand_as(offset)
+        near = self.near(torch.cat([offset, length, 2 * at, features], -1))
         weight = torch.softmax(-4 * length, 2)
         found: Tensor = self.solid(functional.relu((weight * near).sum(2)))[..., 0]
         return found
@@ -152,15 +153,12 @@ class PointCompletion(Network):
         entropy = functional.binary_cross_entropy_with_logits(logits, inside)
         fine = _distance(completed.points, surface)
         coarse = _distance(completed.coarse, few)
-        return 10 * (coarse + _FINE_WEIGHT * fine) + _SOLID_WEIGHT * entropy
+        return _SURFACE_WEIGHT * (coarse + fine) + _SOLID_WEIGHT * entropy
 
     @torch.no_grad()
     def complete(self, evidence: Tensor) -> Completed:
         """Return the completed clouds of what is known of cubes (B, C, N, N, N)."""
-        generator = torch.Generator().manual_seed(0)
-        clouds = [
-            chosen(seen_cloud(one), self.config.seen_points, generator) for one in evidence.cpu()
-        ]
+        clouds = [chosen(seen_cloud(one), self.config.seen_points) for one in evidence.cpu()]
         found: Completed = self(torch.stack(clouds).to(self.device))
         return found
 
