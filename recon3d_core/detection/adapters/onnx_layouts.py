@@ -1,7 +1,8 @@
 """What the outputs of exported networks mean: their layouts, told from shapes, and their boxes.
 
 YOLO exports give one box per anchor, as columns without objectness (versions 8 and 11) or as rows
-with it (version 5); segmentation adds 32 coefficients per box and as many prototypes of masks.
+with it (version 5), or what remains after suppression as rows of edges, score and class (versions
+10 and 26, and exports with `nms`); segmentation adds 32 coefficients per box and as many prototypes.
 RT-DETR exports give one box per query.
 """
 
@@ -21,8 +22,10 @@ Layout = Literal['yolo', 'yolo_seg', 'rtdetr']
 Array = NDArray[np.float32]
 Outputs = Mapping[str, Array]
 
+_MOST_FINAL = 300  # boxes after suppression; before it there are thousands
+
 EXPECTED = (
-    'yolo: (1, 4+C, N) or (1, N, 5+C); yolo_seg: the same with the coefficients of prototypes '
+    'yolo: (1, 4+C, N), (1, N, 5+C) or (1, up to 300, 6); yolo_seg: the same with the coefficients of prototypes '
     '(1, 32, h, w); rtdetr: (1, N, 4) with logits (1, N, C), or with scores (1, N) and labels '
     '(1, N)'
 )
@@ -143,6 +146,8 @@ def decoded(outputs: Outputs, layout: Layout, input_size: tuple[int, int]) -> Bo
         return _of_queries(outputs, np.asarray(input_size, np.float32))
     [rows] = [value[0] for value in outputs.values() if value.ndim == 3]
     count = prototypes(outputs).shape[0] if layout == 'yolo_seg' else 0
+    if rows.shape[1] == 6 + count and len(rows) <= _MOST_FINAL:
+        return Boxes(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64), rows[:, 6:])
     objectness = rows.shape[0] > rows.shape[1]
     rows = rows if objectness else rows.T
     first = 5 if objectness else 4
