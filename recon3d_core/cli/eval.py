@@ -11,6 +11,8 @@ from recon3d_core.config import parse_assignments
 from recon3d_core.errors import InputError
 import typer
 
+_COLUMNS = ('model', 'views', 'iou', 'fscore', 'chamfer', 'map', 'ms', 'order_sensitivity')
+
 
 def command(
     models: Annotated[
@@ -56,40 +58,31 @@ def command(
     """Judge MODELs on a data set: IoU, F-score, Chamfer, mAP, time, memory, order of views."""
     from recon3d_core.training.devices import torch_device
 
+    shared: dict[str, Any] = {
+        'views': _numbers(views),
+        'split': split,
+        'limit': limit,
+        'json_path': json_path,
+        'out': out,
+        'baselines': baselines,
+        'device': torch_device(device),
+        'options': parse_assignments(assignments or []),
+    }
+    columns: Sequence[str]
     if data.partition(':')[0] == 'partial':
         from recon3d_core.training.completion_contest import COLUMNS, completion_contest
 
-        document = completion_contest(
-            models,
-            data,
-            views=_numbers(views),
-            split=split,
-            limit=limit,
-            json_path=json_path,
-            out=out,
-            baselines=baselines,
-            device=torch_device(device),
-            options=parse_assignments(assignments or []),
-        )
-        _show(document, ('model', 'views', 'objects', *COLUMNS))
-        return
-    from recon3d_core.training.contest import contest
+        document = completion_contest(models, data, **shared)
+        columns = ('model', 'views', 'objects', *COLUMNS)
+    else:
+        from recon3d_core.training.contest import contest
 
-    document = contest(
-        models,
-        data,
-        views=_numbers(views),
-        split=split,
-        limit=limit,
-        surface_limit=surface_limit,
-        json_path=json_path,
-        out=out,
-        baselines=baselines,
-        baseline_objects=baseline_objects,
-        device=torch_device(device),
-        options=parse_assignments(assignments or []),
-    )
-    columns = ('model', 'views', 'iou', 'fscore', 'chamfer', 'map', 'ms', 'order_sensitivity')
+        more: dict[str, Any] = {
+            'surface_limit': surface_limit,
+            'baseline_objects': baseline_objects,
+        }
+        document = contest(models, data, **more, **shared)
+        columns = _COLUMNS
     _show(document, columns)
 
 

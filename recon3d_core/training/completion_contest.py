@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 import dataclasses
 import logging
 from pathlib import Path
@@ -183,11 +183,8 @@ def completion_contest(
     named = labels([text for text in models if text not in BASELINES])
     networks = {label: _network(text, device) for label, text in named.items()}
     rules = {name: rule for name, rule in BASELINES.items() if baselines or name in models}
-    size = {one.resolution for one in networks.values()} or {64}
-    if len(size) > 1:
-        raise InputError('models of different resolution', sorted(size), 'one in a table')
-    chosen = {'resolution': size.pop(), **dict(options or {})}
-    data = PartialSet(uri.partition(':')[2], validate(PartialConfig, chosen, 'partial'))
+    sizes = {one.resolution for one in networks.values()}
+    data = _data(uri, sizes, options or {})
     if not views or min(views) < 1 or max(views) > data.max_views:
         raise InputError('--views', list(views), f'numbers from 1 to {data.max_views}')
     names = spread(data.names(split), limit or len(data.names(split)))
@@ -211,6 +208,18 @@ def completion_contest(
     }
     _write(document, json_path, out)
     return document
+
+
+def _data(uri: str, sizes: Collection[int], options: Mapping[str, Any]) -> PartialSet:
+    """Return the data set at the resolution that all networks have.
+
+    Raises:
+        InputError: They have several, or an option is wrong.
+    """
+    if len(sizes) > 1:
+        raise InputError('models of different resolution', sorted(sizes), 'one in a table')
+    chosen = {'resolution': next(iter(sizes), 64), **options}
+    return PartialSet(uri.partition(':')[2], validate(PartialConfig, chosen, 'partial'))
 
 
 def _network(text: str, device: str) -> Completer:
