@@ -110,9 +110,9 @@ def test_a_detector_that_raises_costs_no_frame_and_no_object(monkeypatch):
     options = {'mapper': {'voxel_size_m': 0.03}, 'device': 'cpu'}
     options['detector'] = {'plugin': 'frame_masks', 'rate_hz': 15.0}
     pipeline = Pipeline.from_config('tabletop_rgbd', options)
-    source = 'synthetic:tabletop_01?frames=12&width=320&height=240&path=arc&masks=true'
+    source = 'synthetic:tabletop_01?frames=9&width=160&height=120&path=arc&masks=true'
     frames = list(load_source(source))
-    for item in frames[:6]:
+    for item in frames[:5]:
         pipeline.update(item)
     before = set(pipeline.scene().objects)
     assert before
@@ -122,11 +122,11 @@ def test_a_detector_that_raises_costs_no_frame_and_no_object(monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(pipeline.detector, 'detect', broken)
-        for item in frames[6:9]:
+        for item in frames[5:7]:
             update = pipeline.update(item)
             assert update.integrated
     assert 'depth_cluster instead of frame_masks' in pipeline.fallback
-    for item in frames[9:]:
+    for item in frames[7:]:
         pipeline.update(dataclasses.replace(item, stamp_ns=item.stamp_ns + 6 * S))
     assert pipeline.fallback is None
     assert set(pipeline.scene().objects) >= before
