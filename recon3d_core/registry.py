@@ -163,8 +163,9 @@ def _environment_entries(environment: str) -> list[PluginEntry]:
 
 def _installed_entries() -> list[PluginEntry]:
     found = []
+    installed = metadata.entry_points()  # once: it reads the metadata of every package
     for kind in KINDS:
-        for point in metadata.entry_points(group=f'recon3d.{kind}'):
+        for point in installed.select(group=f'recon3d.{kind}'):
             package = point.dist.name if point.dist else 'unknown package'
             found.append(PluginEntry(kind, point.name, point.value, package))
     return found
