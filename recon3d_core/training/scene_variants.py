@@ -97,8 +97,12 @@ VARIANTS: dict[str, Variant] = {
     'mirrored_cloud': Variant(reshape=mirrored_cloud),
     'oracle_masks': Variant(true_masks=True),
     'oracle_masks_closing': Variant(CLOSING, true_masks=True),
+    'oracle_masks_im2cad': Variant({'reconstructor': {'plugin': 'im2cad'}}, true_masks=True),
 }
-NAMES = (*VARIANTS, RETRIEVAL)
+ASKED_FOR = ('oracle_masks_im2cad',)
+"""Variants that are made only where they are named: they need a library of meshes."""
+
+NAMES = (*(name for name in VARIANTS if name not in ASKED_FOR), RETRIEVAL)
 
 
 def check_names(names: Sequence[str]) -> list[str]:
@@ -108,9 +112,10 @@ def check_names(names: Sequence[str]) -> list[str]:
         InputError: There is none, or one is unknown.
     """
     for name in names:
-        if name not in NAMES:
-            hint = closest(name, list(NAMES))
-            raise InputError('unknown variant', repr(name), f'of {", ".join(NAMES)}', hint)
+        known = (*NAMES, *ASKED_FOR)
+        if name not in known:
+            hint = closest(name, list(known))
+            raise InputError('unknown variant', repr(name), f'of {", ".join(known)}', hint)
     if not names:
         raise InputError('--variants', 'none', f'of {", ".join(NAMES)}')
     return list(dict.fromkeys(names))
