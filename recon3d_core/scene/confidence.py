@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.scene.confidence_table import FEATURES, MEAN, PRECISION, WEIGHTS
 from recon3d_core.types import Mesh, SelfCheck, Shape
+from scipy.spatial import ConvexHull, QhullError
 
 Array = NDArray[np.float64]
 
 _RESIDUAL_M = 0.01  # depth residual that counts 1; from 3 on they are alike
-_MANY_VIEWS = 32
+_THICK_M = 0.02  # thickness that counts 0; twice that counts 1
+_HULL_VERTICES = 1500
 _FAR = 4.0  # distance from the training data from which all are alike
 _NEAR_VOXELS = 0.75
 
@@ -41,18 +43,35 @@ def features_of(check: SelfCheck, mesh: Mesh, shape: Shape, seen_fraction: float
     """
     residual = check.depth_residual_m / _RESIDUAL_M
     free = check.free_share
-    size = np.sort(np.ptp(mesh.vertices_m, axis=0)) if len(mesh.vertices_m) else np.zeros(3)
+    solidity, thickness_m = _bulk(mesh)
     values = {
         'one': 1.0,
         'silhouette_iou': check.silhouette_iou,
         'depth_residual': min(residual, 3.0) if np.isfinite(residual) else 0.3,
-        'free_share': free if np.isfinite(free) else 0.05,
+        'free_tenths': 10 * free if np.isfinite(free) else 0.05,
         'seen_fraction': seen_fraction,
-        'views': np.log2(1 + min(shape.views_used, _MANY_VIEWS)) / 5,
-        'flatness': 1 - float(size[0] / max(size[2], 1e-6)),
+        'solidity': solidity,
+        'thickness': float(np.clip(np.log2(max(thickness_m, 1e-6) / _THICK_M), -4, 4)),
         'distance': training_distance(shape) if shape.completed else 0.0,
     }
     return np.array([values[name] for name in FEATURES])
+
+
+def _bulk(mesh: Mesh) -> tuple[float, float]:
+    """Return a mesh's volume as part of its convex hull's, and twice its volume by its area.
+
+    Thin walls are easily missed, and two objects taken for one fill little of their hull.
+    """
+    vertices = mesh.vertices_m - mesh.vertices_m.mean(0, dtype=np.float64)
+    a, b, c = (vertices[mesh.faces[:, k]] for k in range(3))
+    volume = abs(float((a * np.cross(b, c)).sum())) / 6
+    area = float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()) / 2
+    some = mesh.vertices_m[:: -(-len(mesh.vertices_m) // _HULL_VERTICES) or 1]
+    try:
+        hull = float(ConvexHull(some.astype(np.float64)).volume)
+    except (QhullError, ValueError):  # flat, or hardly a point
+        return 0.0, 0.0
+    return min(volume / max(hull, 1e-12), 1.0), 2 * volume / max(area, 1e-12)
 
 
 def training_distance(shape: Shape) -> float:

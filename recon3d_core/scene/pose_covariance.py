@@ -17,7 +17,7 @@ OPTIMISTIC, PESSIMISTIC = 0.3, 0.7
 # Fitted on synthetic scenes so that the 95 % ellipsoid holds (docs/self_check.md).
 _GAP = 0.5  # standard deviation of a side, of its distance from what was seen last
 _RANGE = 0.5  # the same, of the way between the optimistic and the pessimistic end
-_UNSEEN = 0.04  # the same, of the object's edge, where the side was not seen
+_UNSEEN = 0.05  # the same, of the object's edge, where the side was not seen
 _FLOOR_M = 0.002  # of the camera's pose, beside voxel and residual
 _BAND = 0.05  # of the edge: what lies there is the side
 _ROUND = 1.05  # edges of a footprint that are more alike do not tell the yaw
