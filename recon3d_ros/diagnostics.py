@@ -116,6 +116,7 @@ class Statistics:
         """Note that the state is empty: what was dropped so far does not belong to it."""
         with self._lock:
             self._drops_before = Counter(self.drops)
+            self.relations = 'none'
 
     def frames_dropped(self) -> Counter[str]:
         """Return the frames that were dropped since `begin`, by reason."""

@@ -118,6 +118,14 @@ class CameraInput:
         self._ready_sets: deque[RawFrame] = deque(maxlen=options.queue_size)
         self.streams = wanted_streams(options)
         self._matcher = Matcher(len(self.streams))
+        try:
+            self._subscribe_to_all(options)
+        except Exception:
+            self.close()
+            raise
+
+    def _subscribe_to_all(self, options: NodeConfig) -> None:
+        camera = self.camera
         # First, since an executor serves what is ready in the order of creation.
         self._subscribe('camera_info', CameraInfo, f'{camera}/camera_info', self._take_info)
         for stream in self.streams:
@@ -231,10 +239,20 @@ class CameraInput:
 def open_cameras(
     node: Any, settings: Callable[[], NodeConfig], ready: Callable[[], None], detector: Any
 ) -> list[CameraInput]:
-    """Return the inputs of all cameras; the detector `topic` hears what is found in them."""
-    cameras = [CameraInput(node, name, settings, ready) for name in settings().cameras]
-    for camera in cameras if isinstance(detector, TopicDetector) else ():
-        camera.hear(detector)
+    """Return the inputs of all cameras; the detector `topic` hears what is found in them.
+
+    Where one cannot be made, those made before it are closed.
+    """
+    cameras: list[CameraInput] = []
+    try:
+        for name in settings().cameras:
+            cameras.append(CameraInput(node, name, settings, ready))
+            if isinstance(detector, TopicDetector):
+                cameras[-1].hear(detector)
+    except Exception:
+        for camera in cameras:
+            camera.close()
+        raise
     return cameras
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from hypothesis import given
 from hypothesis import strategies as st
 from node_graph import running
@@ -12,8 +14,8 @@ from recon3d_core.errors import FrameError
 from recon3d_core.geometry.cameras import Camera
 from recon3d_ros.conversions.camera_info import info_from_camera
 from recon3d_ros.conversions.images import image_from_color, image_from_depth
-from recon3d_ros.inputs import Matcher, wanted_streams
-from recon3d_ros.parameters import NodeParameters
+from recon3d_ros.inputs import Matcher, open_cameras, wanted_streams
+from recon3d_ros.parameters import NodeConfig, NodeParameters
 from recon3d_ros.raw_frame import RawFrame
 
 pytestmark = pytest.mark.ros
@@ -167,3 +169,21 @@ def test_a_queue_bridges_a_busy_moment():
             graph.wait(lambda count=count: camera.counts['complete'] == count)
         assert camera.counts['displaced'] == 2
         assert [camera.take().stamp_ns for _ in range(4)] == stamps[2:]
+
+
+def test_where_a_camera_cannot_be_subscribed_to_nothing_is_left():
+    held, made = [], []
+
+    def subscribe(kind, topic, *_, **__):
+        if topic == 'right/depth':
+            raise ValueError('no such QoS')
+        made.append(topic)
+        held.append(topic)
+        return topic
+
+    node = SimpleNamespace(create_subscription=subscribe, destroy_subscription=held.remove)
+    settings = NodeConfig(cameras=['left', 'right'])
+    with pytest.raises(ValueError, match='no such QoS'):
+        open_cameras(node, lambda: settings, lambda: None, None)
+    assert 'right/camera_info' in made
+    assert held == []
