@@ -41,7 +41,7 @@ def pose_covariance(
         closed: Whether the mesh tells of the unseen side too.
     """
     axes = T_world_object[:3, :3]
-    points = apply(invert(T_world_object), mesh.vertices_m.astype(np.float64))
+    points = np.asarray(apply(invert(T_world_object), mesh.vertices_m), np.float64)
     low, high = np.quantile(points, (_TRIM, 1 - _TRIM), axis=0)
     edges = np.maximum(high - low, 1e-4)
     residual_m = (

@@ -54,8 +54,8 @@ class PointsBatch:
     def to(self, device: torch.device | str) -> PointsBatch:
         """Return the batch on another device."""
         tensors = (self.seen, self.surface, self.places, self.inside)
-        moved = (one.to(device, non_blocking=True) for one in tensors)
-        return PointsBatch(*moved, self.names, self.views)
+        seen, surface, places, inside = (one.to(device, non_blocking=True) for one in tensors)
+        return PointsBatch(seen, surface, places, inside, self.names, self.views)
 
 
 class PartialPointsSet(PartialSet):
@@ -77,8 +77,10 @@ class PartialPointsSet(PartialSet):
         if not 1 <= views <= self.max_views:
             raise InputError('views of the partial set', views, f'1 to {self.max_views}')
         rows = [self._drawn(name, views, rng_of(seed, place)) for place, name in enumerate(names)]
-        tensors = (torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
-        return PointsBatch(*tensors, tuple(names), views)
+        seen, surface, places, inside = (
+            torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True)
+        )
+        return PointsBatch(seen, surface, places, inside, tuple(names), views)
 
     def _drawn(self, name: str, views: int, rng: np.random.Generator) -> list[NDArray[np.float32]]:
         draw = int(rng.integers(self.config.draws))

@@ -104,12 +104,14 @@ class PointCompletion(Network):
         centers = seen[:, : c.tokens]  # the order is random
         distance = torch.cdist(centers[..., :3], seen[..., :3])
         index = distance.topk(min(_PATCH, c.seen_points), largest=False).indices
-        members = gathered(seen, index.flatten(1)).unflatten(1, index.shape[1:])
+        members = gathered(seen, index.flatten(1)).reshape(*index.shape, -1)
         relative = (members[..., :3] - centers[:, :, None, :3]) * 10
         patches = self.patches(torch.cat([relative, members], -1)).amax(2)
         tokens = self.attention(patches + self.place(centers))
         whole = tokens.amax(1, keepdim=True).expand_as(tokens)
-        told = self.anchors(torch.cat([tokens, whole], -1)).unflatten(2, (c.anchors, -1))
+        told = self.anchors(torch.cat([tokens, whole], -1)).reshape(
+            *tokens.shape[:2], c.anchors, -1
+        )
         coarse = (centers[..., None, :3] + _REACH * told[..., :3]).flatten(1, 2)
         features = functional.relu(told[..., 3:].flatten(1, 2))
         shape = (-1, -1, c.folds, -1)
@@ -127,9 +129,9 @@ class PointCompletion(Network):
     def logits(self, completed: Completed, places: Tensor) -> Tensor:
         """Return log odds (B, m) of being inside at places (B, m, 3) of the cube."""
         index = _nearest_few(places, completed.points, _NEAR)
-        points = gathered(completed.points, index.flatten(1)).unflatten(1, index.shape[1:])
+        points = gathered(completed.points, index.flatten(1)).reshape(*index.shape, -1)
         coarse = index.flatten(1) // self.config.folds
-        features = gathered(completed.features, coarse).unflatten(1, index.shape[1:])
+        features = gathered(completed.features, coarse).reshape(*index.shape, -1)
         offset = (places[:, :, None] - points) * 10
         length = torch.linalg.vector_norm(offset, dim=-1, keepdim=True)
         at = places[:, :, None].expand_as(offset)
@@ -179,7 +181,7 @@ class PointCompletion(Network):
             logits = torch.full((half**3,), _OUTSIDE, device=self.device)
             some = places[asked]
             if len(some):
-                parts = [self.logits(part, few[None])[0] for few in some.split(_ASKED)]
+                parts = [self.logits(part, few[None])[0] for few in torch.split(some, _ASKED)]
                 logits[asked] = torch.cat(parts)
             rows.append(logits.reshape(1, half, half, half))
         fine = functional.interpolate(
