@@ -106,6 +106,10 @@ class DepthClusterDetector(Detector):
         found, supports = self.look(frame)
         return Detections(tuple(found), tuple(support.plane for support in supports))
 
+    def knows_supports(self, frame: Frame) -> bool:
+        """Return whether a support was in view when a frame was taken, or shortly before."""
+        return 0 <= frame.stamp_ns - self._last_support_ns < _PLANE_MEMORY_NS
+
     def look(self, frame: Frame) -> tuple[list[Detection], list[Support]]:
         """Return what `detect` does, and the supports with their areas, the highest first."""
         config: ClusterOptions = self.config
@@ -119,7 +123,7 @@ class DepthClusterDetector(Detector):
             found += self._on_support(frame, cloud, support, supports, taken)
         if supports:
             self._last_support_ns = frame.stamp_ns
-        elif not 0 <= frame.stamp_ns - self._last_support_ns < _PLANE_MEMORY_NS:
+        elif not self.knows_supports(frame):
             found = self._free_standing(frame, cloud)
         return found, supports
 

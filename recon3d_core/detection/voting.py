@@ -32,6 +32,8 @@ _RIM_PX = 7  # pixels of a cluster that no mask has go to one at most so far awa
 _BORDER_PX = 12  # Kinect-like depth has a blind margin
 _FLOATS_M = 0.4  # what begins higher above a plane does not belong to it
 _RIM_M = 0.02  # things reach over the edge of what carries them
+_AROUND_M = 0.3  # how far a support may go on where things hide it
+_RESTS_M = 0.05
 _BELOW_M = 0.01  # how far noise puts a point of an object below its support
 _FLOOR_M = 0.004  # what is lower is the support itself
 _MEASURED = 0.2  # part of a mask that depth must see to have a say
@@ -44,9 +46,10 @@ class VotingConfig(DetectorConfig):
     min_score: float = option(
         0.5, 'Least score of an object when both have voted.', ge=0.0, le=1.0, live=True
     )
-    alone: float = option(
-        0.65,
-        'What a vote counts that the other has not confirmed: a factor of its score.',
+    unsupported: float = option(
+        0.6,
+        'Factor of the score of a mask that rises from no support, while supports are in view. '
+        'With less than `min_score`, only what stands on something is found.',
         ge=0.0,
         le=1.0,
         live=True,
@@ -93,15 +96,18 @@ class VotingDetector(Detector):
         super().__init__(config, device)
         self._masks = CenterMaskDetector(self.config.masks, device)
         self._clusters = DepthClusterDetector(self.config.clusters, device)
+        self._knows_supports = False
 
     def reset(self) -> None:
         """Forget that there were planes."""
         self._clusters.reset()
+        self._knows_supports = False
 
     def detect(self, frame: Frame) -> Detections:
         """Return the objects of a frame; a pixel belongs to one of them at most."""
         config: VotingConfig = self.config
         clusters, supports = self._clusters.look(frame)
+        self._knows_supports = self._clusters.knows_supports(frame)
         masks = [
             self._on_support(item, frame, supports) for item in self._masks.detect(frame).items
         ]
@@ -109,7 +115,7 @@ class VotingDetector(Detector):
         votes = [_Vote(item.mask, item.score, by_plane.get(id(item.support))) for item in clusters]
         items = tuple(
             self._detection(vote, frame)
-            for vote in _count(masks, votes, config.alone)
+            for vote in _count(masks, votes, config.unsupported)
             if vote.score >= config.min_score
             and np.count_nonzero(vote.mask) >= config.masks.min_pixels
         )
@@ -123,12 +129,13 @@ class VotingDetector(Detector):
         measured = mask & (depth > 0)
         if np.count_nonzero(measured) < _MEASURED * np.count_nonzero(mask):
             return _Vote(item.mask, item.score, confirmed=True)  # glass: depth has no say
+        if np.median(depth[measured]) > self.config.clusters.max_range_m:
+            return _Vote(item.mask, 0.0)
         points, noise = world_points(frame, measured, (x0, y0)), depth_noise_m(depth[measured])
         few = np.s_[:: max(1, len(points) // _SAMPLES)]
         for support in supports:
             height = support.plane.height_m(points)
-            over = support.covers(points[few], margin_m=_RIM_M) & (height[few] > -_BELOW_M)
-            if over.mean() < _MOST or np.quantile(height[few][over], 0.1) > _FLOATS_M:
+            if not _carries(support, points[few], height[few]):
                 continue
             rises = height > np.maximum(_FLOOR_M, 1.5 * noise)
             if rises.mean() < _MOST or np.median(height[few]) < self.config.min_rise_m:
@@ -136,7 +143,7 @@ class VotingDetector(Detector):
             whole = item.mask.copy()
             whole[part][measured] = rises
             return _Vote(whole, item.score, support, confirmed=True)
-        return _Vote(item.mask, item.score)
+        return _Vote(item.mask, item.score, confirmed=not self._knows_supports)
 
     def _detection(self, vote: _Vote, frame: Frame) -> Detection:
         mask = vote.mask
@@ -155,7 +162,19 @@ class VotingDetector(Detector):
         )
 
 
-def _count(masks: list[_Vote], clusters: list[_Vote], alone: float) -> list[_Vote]:
+def _carries(
+    support: Support, points: NDArray[np.float32], height_m: NDArray[np.floating]
+) -> bool:
+    """Return whether points lie over a support, or rest on what goes on unseen around it."""
+    above = height_m > -_BELOW_M
+    over = above & support.covers(points, margin_m=_RIM_M)
+    if over.mean() >= _MOST:
+        return bool(np.quantile(height_m[over], 0.1) <= _FLOATS_M)
+    near = above & support.covers(points, margin_m=_AROUND_M)
+    return bool(near.mean() >= _MOST and np.quantile(height_m[near], 0.1) <= _RESTS_M)
+
+
+def _count(masks: list[_Vote], clusters: list[_Vote], unsupported: float) -> list[_Vote]:
     """Return what is left when both have voted, the best first; pixels of masks change."""
     for cluster in clusters:
         inside = [vote for vote in masks if _is_about(vote.mask, cluster.mask)]
@@ -163,7 +182,7 @@ def _count(masks: list[_Vote], clusters: list[_Vote], alone: float) -> list[_Vot
             vote.support, vote.confirmed = vote.support or cluster.support, True
         _give_rim(cluster.mask, inside)
     found = [
-        dataclasses.replace(vote, score=vote.score * (1.0 if vote.confirmed else alone))
+        dataclasses.replace(vote, score=vote.score * (1.0 if vote.confirmed else unsupported))
         for vote in masks
     ]
     for cluster in clusters:
@@ -171,7 +190,7 @@ def _count(masks: list[_Vote], clusters: list[_Vote], alone: float) -> list[_Vot
         for vote in masks:
             rest &= ~vote.mask
         if np.count_nonzero(rest) > _MOST * np.count_nonzero(cluster.mask):
-            found.append(dataclasses.replace(cluster, mask=rest, score=alone * cluster.score))
+            found.append(dataclasses.replace(cluster, mask=rest))
     return sorted(found, key=lambda vote: -vote.score)
 
 

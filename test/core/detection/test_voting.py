@@ -35,10 +35,11 @@ def test_a_cluster_with_two_masks_is_two_things():
     assert not first[:, 30].any()
 
 
-def test_what_only_one_sees_counts_less():
+def test_what_no_support_carries_counts_less_and_clusters_count_alone():
     seen, measured = mask((5, 15, 5, 15)), mask((20, 36, 30, 50))
-    found = _count([_Vote(seen, 0.8)], [_Vote(measured, 0.6)], 0.5)
-    assert [vote.score for vote in found] == pytest.approx([0.4, 0.3])
+    standing = _Vote(mask((5, 15, 30, 40)), 0.7, confirmed=True)
+    found = _count([_Vote(seen, 0.8), standing], [_Vote(measured, 0.6)], 0.5)
+    assert [vote.score for vote in found] == pytest.approx([0.7, 0.6, 0.4])
     np.testing.assert_array_equal(found[1].mask, measured)
 
 
