@@ -97,10 +97,13 @@ VARIANTS: dict[str, Variant] = {
     'mirrored_cloud': Variant(reshape=mirrored_cloud),
     'oracle_masks': Variant(true_masks=True),
     'oracle_masks_closing': Variant(CLOSING, true_masks=True),
+    'oracle_masks_factored3d': Variant(
+        {'reconstructor': {'plugin': 'factored3d'}}, true_masks=True
+    ),
     'oracle_masks_im2cad': Variant({'reconstructor': {'plugin': 'im2cad'}}, true_masks=True),
 }
-ASKED_FOR = ('oracle_masks_im2cad',)
-"""Variants that are made only where they are named: they need a library of meshes."""
+ASKED_FOR = ('oracle_masks_factored3d', 'oracle_masks_im2cad')
+"""Variants that are made only where they are named: they need weights or a library of meshes."""
 
 NAMES = (*(name for name in VARIANTS if name not in ASKED_FOR), RETRIEVAL)
 

@@ -9,7 +9,7 @@ import pytest
 from quick_networks import made, weights_of
 from recon3d_core import Pipeline, registry
 from recon3d_core.data import load_source
-from recon3d_core.errors import FrameError, PluginError
+from recon3d_core.errors import FrameError, PluginError, WeightsError
 from recon3d_core.fusion.factored3d import at_depth
 from recon3d_core.fusion.visual_hull import initial_grid_from_views
 from recon3d_core.geometry.transforms import apply
@@ -135,3 +135,19 @@ def test_a_room_needs_colour():
     frame = next(iter(load_source('synthetic:single_box?frames=1&width=64&height=48')))
     with pytest.raises(FrameError, match='rgb and pose'):
         mapper.integrate(dataclasses.replace(frame, rgb=None))
+
+
+def test_without_weights_outlines_have_to_do_and_the_room_stays_unknown(monkeypatch, caplog):
+    def lacking(*_):
+        raise WeightsError('weights of factored3d', 'none in this package')
+
+    for module in ('fusion.factored3d', 'mapping.room_layout'):
+        monkeypatch.setattr(f'recon3d_core.{module}.create_network', lacking)
+    pipeline = Pipeline.from_config('room_rgb', {'detector': {'plugin': 'frame_masks'}})
+    source = 'synthetic:single_box?masks=true&depth=false&frames=2&width=64&height=48'
+    for frame in load_source(source):
+        notes = pipeline.update(frame).notes
+    assert any('visual_hull instead of factored3d' in note for note in notes)
+    assert 'leaves the map empty' in caplog.text
+    assert not len(pipeline.scene(mesh=True).mesh.faces)
+    pipeline.close()
