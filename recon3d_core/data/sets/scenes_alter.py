@@ -57,9 +57,7 @@ def altered(view: SceneImages, options: AlterOptions, rng: np.random.Generator) 
     return SceneImages(pixels, depth_m, np.ascontiguousarray(view.instances))
 
 
-def _zoomed(
-    view: SceneImages, most: float, scale: float, rng: np.random.Generator
-) -> SceneImages:
+def _zoomed(view: SceneImages, most: float, scale: float, rng: np.random.Generator) -> SceneImages:
     """Return a random part of a view, at `scale` times the size of the whole."""
     factor = 1 + (most - 1) * max(0.0, float(rng.uniform(-0.6, 1)))
     height, width = view.instances.shape
