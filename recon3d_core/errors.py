@@ -6,6 +6,7 @@
     ├── InputError (ValueError)       bad usage or bad input; the command line exits with 2
     │   ├── ConfigError               an option is unknown, of the wrong type or out of range
     │   ├── UnknownPluginError        no plugin of that name
+    │   ├── WeightsError              weights of this package are missing or broken
     │   ├── SourceError               a source cannot be read at all
     │   └── FrameError                one frame is unusable; counted under `reason` and dropped
     ├── PluginError                   a plugin exists but cannot be loaded or breaks its contract

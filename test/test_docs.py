@@ -205,9 +205,9 @@ def test_options_exist(page):
     known = known_options()
     sections = {path.partition('.')[0] for path in known if '.' in path}
     named = [word for word in pages.code_words(page) if re.match(r'\w+\.\w', word)]
-    if page == OUTPUTS:  # fields of the summary look the same
-        fields = {row[0] for row in pages.tables(OUTPUTS, 'field of an object', 'meaning')}
-        named = [word for word in named if word not in fields]
+    # Fields of the summary look the same.
+    fields = {row[0] for row in pages.tables(OUTPUTS, 'field of an object', 'meaning')}
+    named = [word for word in named if word not in fields]
     for word in named:
         path = re.split(r'[=: ]', word)[0]
         if path.partition('.')[0] not in sections or path.endswith(('.py', '.md', '.*')):
