@@ -2,7 +2,8 @@
 
 `python benchmarks/detection.py [--weights FILE] [--scenes N] [--json FILE]` composes test scenes,
 whose objects and seeds no detector was trained on, and runs every detector over the same frames
-of 640 x 480 pixels. Peers of `centermask` are `depth_cluster` and `foreground`.
+of 640 x 480 pixels. Peers of `centermask` are `depth_cluster` and `foreground`; `voting` joins it
+with the former.
 """
 
 from __future__ import annotations
@@ -74,21 +75,23 @@ def without_depth(frame: Frame) -> Frame:
 
 
 def entrants(weights: str) -> list[Entrant]:
-    """Return the detectors; `centermask` only where it has weights."""
+    """Return the detectors; `centermask` and `voting` only where there are weights."""
     found = []
     for name in ('depth_cluster', 'foreground'):
         found.append(Entrant(name, registry.load('detector', name)(), lambda frame: frame))
-    kind = registry.load('detector', 'centermask')
     # Every object counts, however low its score: the area below the curve wants them all.
     options = {'weights': weights, 'min_score': 0.01, 'min_pixels': 60}
+    voting = {'min_score': 0.01, 'masks': options}
     try:
-        for name, sees in (
-            ('centermask', without_depth),
-            ('centermask with depth', lambda frame: frame),
+        for name, plugin, given, sees in (
+            ('centermask', 'centermask', options, without_depth),
+            ('centermask with depth', 'centermask', options, lambda frame: frame),
+            ('voting', 'voting', voting, lambda frame: frame),
         ):
-            found.append(Entrant(name, kind(validate(kind.Config, options)), sees))
+            kind = registry.load('detector', plugin)
+            found.append(Entrant(name, kind(validate(kind.Config, given)), sees))
     except InputError as error:
-        print(f'centermask is left out: {error}')
+        print(f'centermask and voting are left out: {error}')
     return found
 
 
