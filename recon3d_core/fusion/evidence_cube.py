@@ -67,7 +67,13 @@ def cube_of(
     return VoxelGrid(T, edge / resolution, (resolution,) * 3)
 
 
-def evidence_in(cube: VoxelGrid, shape: Shape, state: TsdfState, support: Plane | None) -> Tensor:
+def evidence_in(
+    cube: VoxelGrid,
+    shape: Shape,
+    state: TsdfState,
+    support: Plane | None,
+    rule: bool = True,
+) -> Tensor:
     """Return what was seen in a cube: (C, N, N, N) (`models.tsdf_completion.evidence`).
 
     Args:
@@ -75,6 +81,7 @@ def evidence_in(cube: VoxelGrid, shape: Shape, state: TsdfState, support: Plane 
         shape: What `tsdf_object` makes of the state.
         state: Its state, for the weights.
         support: Plane that the object stands on, or None.
+        rule: Whether the channel of the rules is filled, which is most of the work; else it is 0.
     """
     assert shape.sdf_m is not None
     assert shape.observed is not None
@@ -98,7 +105,8 @@ def evidence_in(cube: VoxelGrid, shape: Shape, state: TsdfState, support: Plane 
         height = torch.from_numpy(heights_m(cube, support)) / float(cube.extent_m[0])
         evidence[4] = height.clamp(-1, 1)
         evidence[5] = height < 0
-    evidence[RULE] = _rule_in(cube, shape, support)
+    if rule:
+        evidence[RULE] = _rule_in(cube, shape, support)
     return evidence
 
 

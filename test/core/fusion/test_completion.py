@@ -21,6 +21,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from tabletop import birth_grid, TABLE, tabletop
 import torch
+import trimesh
 
 
 def on_table(name, count):
@@ -41,8 +42,8 @@ def wild(tmp_path_factory):
     return str(path)
 
 
-def completed(weights, views):
-    reconstructor = TsdfCompletionReconstructor(TsdfCompletionConfig(weights=weights))
+def completed(weights, views, **options):
+    reconstructor = TsdfCompletionReconstructor(TsdfCompletionConfig(weights=weights, **options))
     state = reconstructor.start(birth_grid(views[0]))
     for view in views:
         state = reconstructor.observe(state, view)
@@ -57,10 +58,12 @@ def observed_state(views):
     return state, fusion.shape(state)
 
 
+@pytest.mark.parametrize('upsampling', [1, 2])
 @pytest.mark.parametrize('name', ['mug', 'box'])
-def test_the_seen_surface_stays_and_free_space_is_not_filled(name, wild):
+def test_the_seen_surface_stays_and_free_space_is_not_filled(name, upsampling, wild):
     views = on_table(name, 2)
-    _, _, shape = completed(wild, views)
+    _, _, shape = completed(wild, views, upsampling=upsampling)
+    assert shape.grid.shape == (64 * upsampling,) * 3
     _, seen = observed_state(views)
     mesh, _ = ClosedMesher().mesh(shape, TABLE)
     surface = surface_of(seen).points_m
@@ -145,6 +148,22 @@ def test_the_weights_of_the_package_complete_what_was_not_seen():
     truth = tabletop('box').solid.contains(centers).reshape(shape.grid.shape)
     inside = shape.occupancy > 0.5
     assert (inside & truth).sum() / (inside | truth).sum() > 0.7
+
+
+def test_twice_the_voxels_are_the_same_shape_more_finely():
+    views = on_table('mug', 2)
+    coarse, fine = (completed('default', views, upsampling=n)[2] for n in (1, 2))
+    np.testing.assert_allclose(fine.grid.extent_m, coarse.grid.extent_m)
+    eights = fine.occupancy.reshape(64, 2, 64, 2, 64, 2).mean((1, 3, 5))
+    inside, finely = coarse.occupancy > 0.5, eights > 0.5
+    assert (inside & finely).sum() / (inside | finely).sum() > 0.9
+    errors = {}
+    for shape in (coarse, fine):
+        mesh, _ = ClosedMesher().mesh(shape, TABLE)
+        errors[shape.grid.voxel_size_m] = np.median(
+            np.abs(trimesh.proximity.signed_distance(tabletop('mug').solid, mesh.vertices_m[::20]))
+        )
+    assert errors[fine.grid.voxel_size_m] < errors[coarse.grid.voxel_size_m]
 
 
 def test_without_weights_objects_are_closed_by_rule(caplog, monkeypatch):
