@@ -5,7 +5,7 @@
 - `time`: a new view comes into a track: crop, network, fusion; and its shape on the grid with what
   was seen and in which colours. Bar: a view costs at most 60 ms with networks of 128 px and 32^3.
 - `objects`: scenes `synthetic:tabletop` through the pipeline of `tabletop_rgb` with true masks and
-  with those of `foreground`. IoU of each object found with the true one on a fine grid, 0 for those
+  with those of `centermask` and `foreground`. IoU of each object found with the true one on a fine grid, 0 for those
   not found. Bar: `posed_fusion` is above its peer of the same run, `visual_hull`.
 
 Networks without weights in this package have random ones in `time`, and are left out of `objects`.
@@ -168,7 +168,7 @@ def measure_objects(scenes: int, frames: int, console: Console) -> list[Row]:
     names = [name for name, model in RECONSTRUCTORS.items() if model is None or model in shipped]
     rows = [
         objects_row(name, detector, scenes, frames)
-        for detector in ('frame_masks', 'foreground')
+        for detector in ('frame_masks', 'centermask', 'foreground')
         for name in names
     ]
     table = Table(title=f'{scenes} tables, {frames} frames each')

@@ -3,7 +3,8 @@
 Each knows what the other does not: the network tells things apart that touch, depth tells what
 rises from its support and where its surface ends. A mask whose pixels do not rise from the plane
 that they lie on is a print or a shadow; a cluster without a mask is a thing that the network does
-not know; a cluster with several masks is several things.
+not know; a cluster with several masks is several things, and so is a mask with several clusters
+that each stand on something.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class _Vote:
     score: float
     support: Support | None = None
     confirmed: bool = False
+    stands: bool = False  # its lowest points are on the support
 
 
 class VotingDetector(Detector):
@@ -112,7 +114,10 @@ class VotingDetector(Detector):
             self._on_support(item, frame, supports) for item in self._masks.detect(frame).items
         ]
         by_plane = {id(support.plane): support for support in supports}
-        votes = [_Vote(item.mask, item.score, by_plane.get(id(item.support))) for item in clusters]
+        votes = [
+            _Vote(item.mask, item.score, by_plane.get(id(item.support)), stands=_stands(item))
+            for item in clusters
+        ]
         items = tuple(
             self._detection(vote, frame)
             for vote in _count(masks, votes, config.unsupported)
@@ -174,8 +179,43 @@ def _carries(
     return bool(near.mean() >= _MOST and np.quantile(height_m[near], 0.1) <= _RESTS_M)
 
 
+def _stands(item: Detection) -> bool:
+    """Return whether the lowest points of a cluster are on its support."""
+    points = item.points_world_m
+    if item.support is None or points is None or not len(points):
+        return False
+    return bool(np.quantile(item.support.height_m(points), 0.1) <= _RESTS_M)
+
+
+def _split(vote: _Vote, clusters: list[_Vote]) -> list[_Vote]:
+    """Return what a mask holds: each of several clusters that stand, where nothing is between."""
+    inside = [
+        cluster
+        for cluster in clusters
+        if cluster.stands
+        and np.count_nonzero(vote.mask & cluster.mask) > _MOST * np.count_nonzero(cluster.mask)
+    ]
+    if len(inside) < 2:
+        return [vote]
+    # What another thing cuts in two has parts that do not meet in the image.
+    _, pieces = cv2.connectedComponents(vote.mask.astype(np.uint8))
+    homes = [np.bincount(pieces[vote.mask & cluster.mask]).argmax() for cluster in inside]
+    if len(set(homes)) == len(homes):
+        return [vote]
+    distances = [
+        cv2.distanceTransform((~cluster.mask).astype(np.uint8), cv2.DIST_L2, 3)
+        for cluster in inside
+    ]
+    nearest = np.argmin(distances, axis=0)
+    return [
+        dataclasses.replace(vote, mask=vote.mask & (nearest == number))
+        for number in range(len(inside))
+    ]
+
+
 def _count(masks: list[_Vote], clusters: list[_Vote], unsupported: float) -> list[_Vote]:
     """Return what is left when both have voted, the best first; pixels of masks change."""
+    masks = [part for vote in masks for part in _split(vote, clusters)]
     for cluster in clusters:
         inside = [vote for vote in masks if _is_about(vote.mask, cluster.mask)]
         for vote in inside:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from recon3d_core import registry
+from recon3d_core.data import load_source
 from recon3d_core.detection.voting import _count, _Vote
+from recon3d_core.metrics.instances import instance_f1, match_instances
 
 
 def mask(*boxes):
@@ -35,6 +38,29 @@ def test_a_cluster_with_two_masks_is_two_things():
     assert not first[:, 30].any()
 
 
+@pytest.mark.parametrize('stands', [True, False])
+def test_a_mask_with_two_clusters_that_stand_is_two_things(stands):
+    left, right = mask((10, 30, 10, 28)), mask((10, 30, 31, 50))
+    joined = _Vote(mask((10, 30, 10, 50)), 0.9, confirmed=True)
+    clusters = [_Vote(left, 0.9, stands=True), _Vote(right, 0.9, stands=stands)]
+    found = _count([joined], clusters, 0.5)
+    if not stands:  # as the shade of a lamp
+        assert len(found) == 1
+        return
+    assert [vote.score for vote in found] == [0.9, 0.9]
+    assert not (found[0].mask & found[1].mask).any()
+    assert (found[0].mask | left == found[0].mask).all()
+    assert (found[1].mask | right == found[1].mask).all()
+
+
+def test_a_mask_that_another_thing_cuts_in_two_is_one_thing():
+    left, right = mask((10, 30, 10, 26)), mask((10, 30, 33, 50))
+    cut = _Vote(left | right, 0.9, confirmed=True)
+    clusters = [_Vote(left, 0.9, stands=True), _Vote(right, 0.9, stands=True)]
+    (found,) = _count([cut], clusters, 0.5)
+    np.testing.assert_array_equal(found.mask, left | right)
+
+
 def test_what_no_support_carries_counts_less_and_clusters_count_alone():
     seen, measured = mask((5, 15, 5, 15)), mask((20, 36, 30, 50))
     standing = _Vote(mask((5, 15, 30, 40)), 0.7, confirmed=True)
@@ -51,3 +77,17 @@ def test_the_rest_of_a_cluster_is_a_thing_only_if_it_is_most_of_it():
     (alone,) = _count([_Vote(mask((10, 30, 10, 40)), 0.8)], [_Vote(cluster, 0.6)], 0.5)
     assert alone.mask[:, 46].sum() == 20, 'some of the rim'
     assert not alone.mask[:, 48].any()
+
+
+def test_the_weights_of_the_package_tell_apart_what_depth_joins():
+    detectors = {name: registry.load('detector', name)() for name in ('voting', 'depth_cluster')}
+    matches = {name: [] for name in detectors}
+    for frame in list(load_source('synthetic:clutter?frames=12&width=320&height=240'))[::4]:
+        truth = frame.truth.instance_mask
+        for name, detector in detectors.items():
+            items = detector.detect(frame).items
+            masks = np.stack([item.mask > 0 for item in items])
+            matches[name].append(match_instances(masks, [i.score for i in items], truth, 100))
+    f1 = {name: instance_f1(found, 0.5, 0.0) for name, found in matches.items()}
+    assert f1['voting'] > 0.8
+    assert f1['voting'] > f1['depth_cluster'] + 0.1
