@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import dataclasses
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.data.crops import (
@@ -26,6 +27,7 @@ from recon3d_core.types import Frame, View
 import torch
 from torch import Tensor
 
+_TOUCHING = 0.2  # two pixels wide, by the root of the mask's area: some 3 % of the outline
 SOLID = 128  # coverage from which a pixel is the object's
 
 
@@ -39,6 +41,7 @@ class Crop:
         K: (3, 3) float32 intrinsics for image coordinates in [0, 1] (`ViewCameras`).
         T_world_camera: (4, 4) pose of the camera.
         whole: Whether all of the object is in the image.
+        meets: Whether its mask meets another object's, which may hide a part of it.
     """
 
     image: NDArray[np.uint8]
@@ -46,6 +49,7 @@ class Crop:
     K: NDArray[np.float32]
     T_world_camera: Array
     whole: bool
+    meets: bool = False
 
     @property
     def camera(self) -> Camera:
@@ -109,7 +113,17 @@ def crop_of(view: View, size: int) -> Crop | None:
         normalized_K(view.frame.camera.K, x0, y0, side),
         T_world_camera,
         not any(cut),
+        _meets(view),
     )
+
+
+def _meets(view: View) -> bool:
+    """Return whether a noticeable part of a mask's outline runs along other objects."""
+    if view.others is None:
+        return False
+    around = cv2.dilate(view.mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    touching = np.count_nonzero(around & view.others & ~view.mask)
+    return bool(touching > _TOUCHING * np.sqrt(np.count_nonzero(view.mask)))
 
 
 def _inside(start: int, side: int, end: int, cut_low: bool, cut_high: bool) -> int:

@@ -7,6 +7,9 @@ are shifted, as logits, so that the threshold stored with the weights becomes 0.
 The first views may place the grid badly. A few times in an object's life it is looked at again: where
 masks reach out of it, or the solid fills little of it, the grid is replaced and the state begun
 anew from the kept views.
+
+The network takes a mask for the whole outline. Views in which another object's mask is next to it,
+which may hide a part, count only as long as there are no others.
 """
 
 from __future__ import annotations
@@ -36,13 +39,15 @@ class PosedState:
     Attributes:
         grid: Place and resolution.
         network: The network's state on the cube around the grid.
-        views: Number of views.
+        views: Number of views in it.
+        whole: Whether they show the object with nothing before it.
         kept: A bounded number of crops, from directions that differ.
     """
 
     grid: VoxelGrid
     network: Any
     views: int = 0
+    whole: bool = False
     kept: tuple[Crop, ...] = ()
 
 
@@ -65,7 +70,8 @@ class PosedFusionReconstructor(NetworkReconstructor):
     def observe(self, state: PosedState, view: View) -> PosedState:
         """Return the state after one view more; the given one is changed.
 
-        A view with an empty mask, or from within the object's cube, says nothing.
+        A view with an empty mask, or from within the object's cube, says nothing; nor does one whose
+        mask meets another object's, once there are better ones. The first better one begins anew.
 
         Raises:
             FrameError: The view has no colour or pose, or its mask has not the image's size.
@@ -73,6 +79,11 @@ class PosedFusionReconstructor(NetworkReconstructor):
         crop = crop_of(view, self.crop_size)
         if crop is None or crop.depth_m(middle_of(state.grid)) < _least_depth_m(state.grid):
             return state
+        if crop.meets and state.whole:
+            return state
+        if state.views and not crop.meets and not state.whole:
+            state.network, state.views, state.kept = self.network.start(), 0, ()
+        state.whole = not crop.meets
         state.kept = keep_apart((*state.kept, crop), self.config.keep_views, state.grid)
         state.network = self._see(state.network, crop, state.grid)
         state.views += 1

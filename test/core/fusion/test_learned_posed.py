@@ -258,3 +258,30 @@ def test_a_mask_too_thin_for_the_crop_says_nothing(views):
     thin = np.zeros_like(view.mask)
     thin[: 2 * thin.shape[0] // 3, thin.shape[1] // 2] = True
     assert crop_of(dataclasses.replace(view, mask=thin), 32) is None
+
+
+def beside(view):
+    """Return a view with another object's mask along a side of its own."""
+    x0, y0, x1, y1 = view.box_xyxy
+    others = np.zeros_like(view.mask)
+    others[y0 : y1 + 1, (x0 + x1) // 2 :] = True
+    mask = view.mask & ~others
+    return dataclasses.replace(view, mask=mask, others=others & ~mask)
+
+
+def test_views_that_others_cut_count_only_as_long_as_there_are_no_better_ones(
+    reconstructor, views, grid
+):
+    apart = [dataclasses.replace(view, others=np.zeros_like(view.mask)) for view in views]
+    assert crop_of(beside(views[0]), 64).meets
+    assert not crop_of(apart[0], 64).meets
+    assert not crop_of(views[0], 64).meets
+    poor = fused(reconstructor, grid, [beside(view) for view in views[:2]])
+    assert poor.views == 2, 'better than nothing'
+    mixed = [beside(views[0]), apart[1], beside(views[2]), apart[3]]
+    state = fused(reconstructor, grid, mixed)
+    assert state.views == 2
+    clean = fused(reconstructor, grid, [apart[1], apart[3]])
+    np.testing.assert_array_equal(
+        reconstructor.shape(state).occupancy, reconstructor.shape(clean).occupancy
+    )
