@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,20 +26,25 @@ from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.interfaces import Reconstructor
 from recon3d_core.models import create_network
 from recon3d_core.models.tsdf_completion.evidence import combined, FREE, OBSERVED, REACH, SDF
-from recon3d_core.models.tsdf_completion.model import TsdfCompletion
 from recon3d_core.types import Plane, Shape, View
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 logger = logging.getLogger(__name__)
 
 
-class TsdfCompletionConfig(TsdfObjectConfig):
-    """Options of `tsdf_completion`: those of the fusion, and the network's weights."""
+class CompletionConfig(TsdfObjectConfig):
+    """Options of the fusion, and the network's weights."""
 
     weights: str = option(
         'default', 'Weights of the network: `default` for those of this package, or a file.'
     )
+
+
+class TsdfCompletionConfig(CompletionConfig):
+    """Options of `tsdf_completion`."""
+
     upsampling: int = option(
         1,
         "Voxels of the shape along an edge for each of the network's. 2 shows what was seen in 128 "
@@ -76,14 +81,14 @@ class TsdfCompletionReconstructor(Reconstructor):
     needs = frozenset({'depth', 'mask', 'intrinsics', 'pose'})
 
     def __init__(self, config: PluginConfig | None = None, device: str = 'cpu') -> None:
-        """Load the network, and warm it up.
+        """Load the network.
 
         Raises:
             InputError: The weights that were named are missing, broken, or of another network.
         """
         super().__init__(config, device)
         self._fusion = TsdfObjectReconstructor(self.config, device)
-        self._network: TsdfCompletion | None = None
+        self._network: Any = None
         self._closed = False
         try:
             network = create_network(self.name, self.config.weights, device)
@@ -92,7 +97,6 @@ class TsdfCompletionReconstructor(Reconstructor):
                 raise
             logger.warning('%s: objects are closed by rule instead', error)
             return
-        assert isinstance(network, TsdfCompletion)
         self._network = network.optimize_for_inference()
 
     def start(self, grid: VoxelGrid) -> CompletionState:
@@ -148,20 +152,11 @@ class TsdfCompletionReconstructor(Reconstructor):
         cube = cube_of(seen, state.support, towards, network.resolution)
         if cube is None:
             return seen
-        evidence = evidence_in(cube, seen, state.fused, state.support)
-        with torch.inference_mode():
-            logits = network(evidence[None].to(self.device)).float()
-            if self.config.upsampling > 1:
-                cube = _finer(cube, self.config.upsampling)
-                evidence = evidence_in(cube, seen, state.fused, state.support, rule=False)
-                logits = functional.interpolate(
-                    logits[:, None], size=cube.shape, mode='trilinear', align_corners=False
-                )[:, 0]
-            found = combined(logits, evidence[None].to(self.device))[0].cpu()
+        cube, evidence, found = self._told(cube, seen, state)
         observed = (evidence[OBSERVED] > 0.5).numpy()
         return Shape(
             grid=cube,
-            occupancy=found.numpy(),
+            occupancy=found.float().cpu().numpy(),
             sdf_m=(evidence[SDF] * (REACH * cube.voxel_size_m)).numpy(),
             observed=observed,
             free=(evidence[FREE] > 0.5).numpy(),
@@ -169,6 +164,22 @@ class TsdfCompletionReconstructor(Reconstructor):
             views_used=seen.views_used,
             completed=True,
         )
+
+    def _told(
+        self, cube: VoxelGrid, seen: Shape, state: CompletionState
+    ) -> tuple[VoxelGrid, Tensor, Tensor]:
+        """Return the cube of the answer, what was seen in it, and the probabilities."""
+        evidence = evidence_in(cube, seen, state.fused, state.support)
+        factor = self.config.upsampling
+        with torch.inference_mode():
+            logits = self._network(evidence[None].to(self.device)).float()
+            if factor > 1:
+                cube = _finer(cube, factor)
+                evidence = evidence_in(cube, seen, state.fused, state.support, rule=False)
+                logits = functional.interpolate(
+                    logits[:, None], size=cube.shape, mode='trilinear', align_corners=False
+                )[:, 0]
+            return cube, evidence, combined(logits, evidence[None].to(self.device))[0]
 
 
 def _finer(cube: VoxelGrid, factor: int) -> VoxelGrid:

@@ -115,6 +115,10 @@ def test_evidence_is_the_fused_one_and_the_true_one():
     says = filled.sdf_m[tuple(places[within].T)]
     sure = np.abs(says) > 0.5 * filled.grid.voxel_size_m
     assert ((rule[within] < 0) == (says < 0))[sure].mean() > 0.98
+    without = evidence_in(cube, seen, state, TABLE, rule=False)
+    assert not without[RULE].any()
+    without[RULE] = evidence[RULE]
+    assert torch.equal(without, evidence)
 
 
 def test_values_are_looked_up_between_voxels():

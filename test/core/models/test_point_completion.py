@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from quick_networks import solid, weights_of
 from recon3d_core.errors import InputError
-from recon3d_core.fusion.evidence_cube import cube_of, evidence_in
-from recon3d_core.fusion.point_completion import seen_in
-from recon3d_core.fusion.tsdf_object import TsdfObjectReconstructor
 from recon3d_core.models import create_network
 from recon3d_core.models.point_completion.clouds import (
     chosen,
@@ -24,11 +19,9 @@ from recon3d_core.models.tsdf_completion.evidence import (
     HEIGHT,
     OBSERVED,
     REACH,
-    RULE,
     SDF,
     TRUST,
 )
-from tabletop import birth_grid, TABLE, tabletop
 import torch
 
 SMALL = {'resolution': 16, 'width': 32, 'layers': 1, 'tokens': 32, 'seen_points': 128}
@@ -103,20 +96,6 @@ def test_it_learns_the_side_that_nobody_saw():
     found = network.eval().probabilities(evidence[None])[0]
     assert gap() < 0.8 * before
     assert not (found[evidence[FREE] > 0.5] > 0.5).any()
-
-
-def test_what_was_seen_is_as_for_tsdf_completion_without_the_rule():
-    fusion, views = TsdfObjectReconstructor(), tabletop('mug').orbit(2)
-    views = [dataclasses.replace(view, support=TABLE) for view in views]
-    state = fusion.start(birth_grid(views[0]))
-    for view in views:
-        state = fusion.observe(state, view)
-    shape = fusion.shape(state)
-    cube = cube_of(shape, TABLE, np.array([0.5, 0.0, 0.6]), 32)
-    found, wanted = (make(cube, shape, state, TABLE) for make in (seen_in, evidence_in))
-    keep = [k for k in range(CHANNELS) if k != RULE]
-    torch.testing.assert_close(found[keep], wanted[keep])
-    assert not found[RULE].any()
 
 
 def test_wrong_sizes_are_told():
