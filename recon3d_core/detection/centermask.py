@@ -9,16 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.config import option, PluginConfig
-from recon3d_core.geometry.transforms import apply
+from recon3d_core.detection.surfaces import detection_of
 from recon3d_core.interfaces import Detector, DetectorConfig
 from recon3d_core.models import create_network
 from recon3d_core.models.centermask.grouping import group, Instances
 from recon3d_core.models.centermask.model import CenterMask
-from recon3d_core.types import Detection, Detections, Frame
+from recon3d_core.types import Detections, Frame
 import torch
 from torch import Tensor
-
-_BORDER_PX = 2
 
 
 class MaskOptions(PluginConfig):
@@ -84,7 +82,7 @@ class CenterMaskDetector(Detector):
         for mask, score in zip(found.masks, found.scores.tolist(), strict=True):
             pixels = int(np.count_nonzero(mask))
             if score >= least and config.min_pixels <= pixels <= config.max_part * mask.size:
-                items.append(self._detection(frame, mask, score))
+                items.append(detection_of(frame, mask, score=score, max_points=config.max_points))
         return Detections(tuple(items))
 
     def _segment(self, rgb: NDArray[np.uint8], depth_m: NDArray[np.float32] | None) -> Instances:
@@ -103,47 +101,3 @@ class CenterMaskDetector(Detector):
 
     def _tensor(self, values: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
-
-    def _detection(self, frame: Frame, mask: NDArray[np.bool_], score: float) -> Detection:
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        box = (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
-        height, width = mask.shape
-        low, far = min(box[:2]), (width - 1 - box[2], height - 1 - box[3])
-        return Detection(
-            mask=mask,
-            box_xyxy=box,
-            score=score,
-            points_world_m=self._points(frame, mask, box),
-            truncated=min(low, *far) < _BORDER_PX,
-        )
-
-    def _points(
-        self, frame: Frame, mask: NDArray[np.bool_], box_xyxy: tuple[int, int, int, int]
-    ) -> NDArray[np.float32] | None:
-        """Return some of the surface points (N, 3) in the world, or None without depth or pose."""
-        if frame.depth_m is None or frame.T_world_camera is None:
-            return None
-        x0, y0, x1, y1 = box_xyxy
-        part = np.s_[y0 : y1 + 1, x0 : x1 + 1]
-        return world_points(
-            frame, mask[part] & (frame.depth_m[part] > 0), (x0, y0), self.config.max_points
-        )
-
-
-def world_points(
-    frame: Frame, chosen: NDArray[np.bool_], corner: tuple[int, int], most: int = 10**9
-) -> NDArray[np.float32]:
-    """Return surface points (N, 3) in the world of a part of a depth image.
-
-    Args:
-        frame: The frame, with depth and pose.
-        chosen: (h, w) which pixels of the part.
-        corner: x and y of the part's first pixel.
-        most: At most so many, spread over all of them.
-    """
-    rows, columns = np.nonzero(chosen)
-    step = max(1, -(-len(rows) // most))
-    rows, columns = rows[::step] + corner[1], columns[::step] + corner[0]
-    pixels = np.stack([columns, rows], -1).astype(np.float64)
-    local = frame.camera.unproject(pixels, frame.depth[rows, columns])
-    return apply(frame.pose, local).astype(np.float32)

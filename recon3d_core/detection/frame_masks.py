@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from recon3d_core.config import option
-from recon3d_core.geometry.transforms import apply
+from recon3d_core.detection.surfaces import detection_of
 from recon3d_core.interfaces import Detector, DetectorConfig
-from recon3d_core.types import Detection, Detections, Frame
+from recon3d_core.types import Detections, Frame
 
 
 class FrameMasksConfig(DetectorConfig):
@@ -36,28 +35,13 @@ class FrameMasksDetector(Detector):
             if np.count_nonzero(mask) < self.config.min_pixels:
                 continue
             label = (frame.labels or {}).get(instance, 'object')
-            found.append(self._detection(frame, instance, mask, label))
+            found.append(
+                detection_of(
+                    frame,
+                    mask,
+                    label=label,
+                    instance=instance,
+                    max_points=self.config.max_points,
+                )
+            )
         return Detections(tuple(found))
-
-    def _detection(
-        self, frame: Frame, instance: int, mask: NDArray[np.bool_], label: str
-    ) -> Detection:
-        rows, columns = np.nonzero(mask)
-        box = (int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max()))
-        height, width = mask.shape
-        points = None
-        if frame.depth_m is not None and frame.T_world_camera is not None:
-            seen = frame.depth_m[rows, columns] > 0
-            rows, columns = rows[seen], columns[seen]
-            step = max(1, len(rows) // self.config.max_points)
-            pixels = np.stack([columns[::step], rows[::step]], -1).astype(np.float64)
-            local = frame.camera.unproject(pixels, frame.depth_m[rows[::step], columns[::step]])
-            points = apply(frame.T_world_camera, local).astype(np.float32)
-        return Detection(
-            mask=mask,
-            box_xyxy=box,
-            label=label,
-            points_world_m=points,
-            instance=instance,
-            truncated=min(box[:2]) <= 1 or box[2] >= width - 2 or box[3] >= height - 2,
-        )

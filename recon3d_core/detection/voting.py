@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from recon3d_core.config import option, PluginConfig
-from recon3d_core.detection.centermask import CenterMaskDetector, MaskOptions, world_points
+from recon3d_core.detection.centermask import CenterMaskDetector, MaskOptions
 from recon3d_core.detection.depth_cluster import (
     ClusterOptions,
     depth_noise_m,
     DepthClusterDetector,
 )
 from recon3d_core.detection.planes import Support
+from recon3d_core.detection.surfaces import detection_of, world_points
 from recon3d_core.interfaces import Detector, DetectorConfig
 from recon3d_core.types import Detection, Detections, Frame
 
@@ -30,7 +31,7 @@ Mask = NDArray[np.bool_]
 
 _MOST = 0.5  # of the one's pixels: then they are about the same thing
 _RIM_PX = 7  # pixels of a cluster that no mask has go to one at most so far away
-_BORDER_PX = 12  # Kinect-like depth has a blind margin
+_BORDER_PX = 13  # Kinect-like depth has a blind margin
 _FLOATS_M = 0.4  # what begins higher above a plane does not belong to it
 _RIM_M = 0.02  # things reach over the edge of what carries them
 _AROUND_M = 0.3  # how far a support may go on where things hide it
@@ -119,7 +120,14 @@ class VotingDetector(Detector):
             for item in clusters
         ]
         items = tuple(
-            self._detection(vote, frame)
+            detection_of(
+                frame,
+                vote.mask,
+                score=vote.score,
+                support=None if vote.support is None else vote.support.plane,
+                max_points=config.masks.max_points,
+                border_px=_BORDER_PX,
+            )
             for vote in _count(masks, votes, config.unsupported)
             if vote.score >= config.min_score
             and np.count_nonzero(vote.mask) >= config.masks.min_pixels
@@ -149,22 +157,6 @@ class VotingDetector(Detector):
             whole[part][measured] = rises
             return _Vote(whole, item.score, support, confirmed=True)
         return _Vote(item.mask, item.score, confirmed=not self._knows_supports)
-
-    def _detection(self, vote: _Vote, frame: Frame) -> Detection:
-        mask = vote.mask
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        x0, y0, x1, y1 = int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
-        part = np.s_[y0 : y1 + 1, x0 : x1 + 1]
-        seen = mask[part] & (frame.depth[part] > 0)
-        height, width = mask.shape
-        return Detection(
-            mask=mask,
-            box_xyxy=(x0, y0, x1, y1),
-            score=vote.score,
-            points_world_m=world_points(frame, seen, (x0, y0), self.config.masks.max_points),
-            support=None if vote.support is None else vote.support.plane,
-            truncated=min(x0, y0, width - 1 - x1, height - 1 - y1) <= _BORDER_PX,
-        )
 
 
 def _carries(

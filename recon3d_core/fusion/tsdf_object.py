@@ -13,7 +13,15 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.config import option, PluginConfig
-from recon3d_core.fusion._evidence import BACKGROUND, depth_of, Evidence, gather, HOLE, OBJECT
+from recon3d_core.fusion._evidence import (
+    BACKGROUND,
+    depth_of,
+    Evidence,
+    gather,
+    HOLE,
+    OBJECT,
+    OTHER,
+)
 from recon3d_core.fusion._grow import growth
 from recon3d_core.fusion._project import pose_of, project_centers, window_of
 from recon3d_core.geometry.grids import VoxelGrid
@@ -154,7 +162,8 @@ class TsdfObjectReconstructor(Reconstructor):
         ahead -= depth_m
         apart = np.abs(ahead)
         background, thing = label == BACKGROUND, label == OBJECT
-        free = background & (ahead > 0.4 * truncation)
+        # Whose surface it is, masks may get wrong; that it is behind, depth says.
+        free = (background | (label == OTHER)) & (ahead > 0.4 * truncation)
         free |= thing & (ahead > truncation)
         state.free += free
         surface = background & (apart <= 0.4 * truncation)

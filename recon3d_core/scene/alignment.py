@@ -80,13 +80,14 @@ def align_view(
 
     Args:
         surface: What is known of the object; with fewer than 100 points nothing is done.
-        view: A view with depth and pose.
+        view: A view with depth and pose; it is compared with what faces its camera.
         options: Bounds.
 
     Returns:
         The view, and its median distance from the surface in metres; None where unknown.
     """
     points = _points_world_m(view)
+    surface = _facing(surface, view.frame.pose[:3, 3])
     if len(points) < 100 or len(surface.points_m) < 100:
         return view, None
     correction, misfit_m = register(points, surface, options)
@@ -96,6 +97,13 @@ def align_view(
             view, frame=dataclasses.replace(view.frame, T_world_camera=pose)
         )
     return view, misfit_m
+
+
+def _facing(surface: Surface, eye_world_m: Array) -> Surface:
+    """Return the part that a camera can see: a thin thing's back is not its front."""
+    towards = eye_world_m.astype(np.float32) - surface.points_m
+    faces = np.einsum('ni,ni->n', towards, surface.normals) > 0
+    return Surface(surface.points_m[faces], surface.normals[faces])
 
 
 def register(

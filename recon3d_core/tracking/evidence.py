@@ -70,10 +70,11 @@ class Surface:
         (low, high), (other_low, other_high) = self.box_m, other.box_m
         return bool((other_high >= low - radius_m).all() and (other_low <= high + radius_m).all())
 
-    def part_near(self, other: Surface, radius_m: float) -> float:
-        """Return which part of this surface is closer to another than a radius."""
+    def distances_m(self, other: Surface, radius_m: float) -> NDArray[np.float64]:
+        """Return how far some points (n,) are from another surface; inf beyond a radius."""
+        distance: NDArray[np.float64]
         distance, _ = other.tree.query(self.sample(), distance_upper_bound=radius_m)
-        return float(np.isfinite(distance).mean())
+        return distance
 
 
 class Place:

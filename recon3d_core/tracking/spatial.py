@@ -13,6 +13,7 @@ import numpy as np
 from recon3d_core.config import PluginConfig
 from recon3d_core.interfaces import Tracker, TrackUpdate
 from recon3d_core.tracking.evidence import extent_m, Look, look_at, look_for_mask, Surface
+from recon3d_core.tracking.overlaps import Overlaps, overlaps_of
 from recon3d_core.tracking.track import SpatialConfig, Track
 from recon3d_core.types import Detection, Detections, Frame
 from scipy.optimize import linear_sum_assignment
@@ -56,13 +57,15 @@ class SpatialTracker(Tracker):
         """Match the detections of a frame to tracks; start, merge, split and end tracks."""
         update = TrackUpdate()
         items = list(detections.items)
-        forward, backward = self._overlaps(items)
-        ambiguous = self._note_covering(items, forward, backward)
-        matched = self._assign(items, forward, backward, ambiguous)
+        # An identity that the detector gives says more than where a surface is.
+        unnamed = [track for track in self._tracks.values() if track.instance is None]
+        found = overlaps_of(items, unnamed, self.config.radius_m, self.config.max_points)
+        ambiguous = self._note_covering(items, found)
+        matched = self._assign(items, found, ambiguous)
         seen_together = set(matched.values())
         for index, track_id in matched.items():
             self._tracks[track_id].matched_stamp_ns = frame.stamp_ns
-            self._take(frame, self._tracks[track_id], items[index], forward[index], update)
+            self._take(frame, self._tracks[track_id], items[index], found.forward[index], update)
         self._covered = Counter(
             {
                 pair: count
@@ -74,7 +77,7 @@ class SpatialTracker(Tracker):
         self._note_misses(frame, items, touched)
         for index, detection in enumerate(items):
             if index not in matched and index not in ambiguous:
-                self._birth(frame, detection, forward[index], seen_together, update)
+                self._birth(frame, detection, found.upon[index], seen_together, update)
         self._confirm(update, seen_together)
         self._merge(update)
         self._end(update)
@@ -94,13 +97,16 @@ class SpatialTracker(Tracker):
         A detection that suddenly is much more than the track's object has swallowed a
         neighbour; only if it stays so, the track was too small.
         """
-        if track.hits >= _SETTLED and self._is_strange(track, detection, forward):
+        if track.whole and track.hits >= _SETTLED and self._is_strange(track, detection, forward):
             track.strange_in_row += 1
             track.absent = track.undetected_in_row = 0
             if track.strange_in_row < _STRANGE:
                 return
-        if track.strange_in_row:
+        more = track.confirmed and not track.whole and not detection.truncated
+        if track.strange_in_row or more:
             track.extents_m.clear()
+        if more:
+            update.restarted.append(track.id)  # its volume was made for a part of it
         track.strange_in_row = 0
         track.hit(frame, detection, self.config, forward.get(track.id, 0.0))
         update.matches.append((track.id, detection))
@@ -114,36 +120,14 @@ class SpatialTracker(Tracker):
             return False
         return extent_m(points) > 1.35 * float(np.median(track.extents_m))
 
-    def _overlaps(
-        self, items: list[Detection]
-    ) -> tuple[list[dict[int, float]], list[dict[int, float]]]:
-        """Return per detection `{track: part of the detection on it}` and the reverse."""
-        forward: list[dict[int, float]] = []
-        backward: list[dict[int, float]] = []
-        radius = self.config.radius_m
-        for detection in items:
-            ahead: dict[int, float] = {}
-            back: dict[int, float] = {}
-            if detection.points_world_m is not None and len(detection.points_world_m):
-                surface = Surface(detection.points_world_m, self.config.max_points)
-                for track in self._tracks.values():
-                    if track.instance is None and surface.may_touch(track.surface, radius):
-                        ahead[track.id] = surface.part_near(track.surface, radius)
-                        back[track.id] = track.surface.part_near(surface, radius)
-            forward.append(ahead)
-            backward.append(back)
-        return forward, backward
+    def _note_covering(self, items: list[Detection], found: Overlaps) -> dict[int, list[int]]:
+        """Return the detections that cover several confirmed tracks, and count the pairs.
 
-    def _note_covering(
-        self,
-        items: list[Detection],
-        forward: list[dict[int, float]],
-        backward: list[dict[int, float]],
-    ) -> dict[int, list[int]]:
-        """Return the detections that cover several confirmed tracks, and count the pairs."""
+        What only touches a track, or a track that another detection fits better, is not covered.
+        """
         ambiguous: dict[int, list[int]] = {}
-        for index, back in enumerate(backward):
-            ahead = forward[index]
+        for index, back in enumerate(found.own_backward):
+            ahead = found.own_forward[index]
             covered = sorted(
                 i
                 for i, part in back.items()
@@ -160,8 +144,7 @@ class SpatialTracker(Tracker):
     def _assign(
         self,
         items: list[Detection],
-        forward: list[dict[int, float]],
-        backward: list[dict[int, float]],
+        found: Overlaps,
         ambiguous: dict[int, list[int]],
     ) -> dict[int, int]:
         """Return the best one-to-one matching `{detection index: track id}`."""
@@ -178,8 +161,8 @@ class SpatialTracker(Tracker):
         value = np.zeros((len(rows), len(ids)))
         for r, index in enumerate(rows):
             for c, track_id in enumerate(ids):
-                ahead = forward[index].get(track_id, 0.0)
-                back = backward[index].get(track_id, 0.0)
+                ahead = found.forward[index].get(track_id, 0.0)
+                back = found.backward[index].get(track_id, 0.0)
                 # A confirmed track wins over a tentative one that covers the same.
                 bonus = 0.5 if self._tracks[track_id].confirmed else 0.0
                 if max(ahead, back) >= self.config.min_overlap:
@@ -209,17 +192,18 @@ class SpatialTracker(Tracker):
         self,
         frame: Frame,
         detection: Detection,
-        forward: dict[int, float],
+        upon: dict[int, float],
         seen: set[int],
         update: TrackUpdate,
     ) -> None:
-        """Start a track, unless the detection is cut off by the image's border."""
-        if detection.truncated and detection.instance is None:
+        """Start a track; of what the image's border cuts off, only where that is asked for."""
+        cut = detection.truncated and detection.instance is None
+        if cut and not self.config.cut_hits_to_confirm:
             return
         points = detection.points_world_m
         if points is None and detection.instance is None:
             return
-        parents = [i for i in seen if forward.get(i, 0.0) > 0.6]
+        parents = [i for i in seen if upon.get(i, 0.0) > 0.6]
         if len(self._tracks) >= self.config.max_tracks and not self._make_room(frame, update):
             return
         empty = np.zeros((0, 3), np.float32)
@@ -257,6 +241,8 @@ class SpatialTracker(Tracker):
             parent = self._tracks.get(track.parent or 0)
             # Half of a known object must be seen apart from it for longer.
             needed = self.config.hits_to_confirm * (2 if parent else 1)
+            if not track.whole:
+                needed = max(needed, self.config.cut_hits_to_confirm)
             if track.confirmed or track.hits < needed:
                 continue
             track.confirmed = True

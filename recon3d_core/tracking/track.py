@@ -29,6 +29,14 @@ class SpatialConfig(PluginConfig):
     hits_to_confirm: int = option(
         3, 'Matches after which a track is an object.', ge=1, le=100, live=True
     )
+    cut_hits_to_confirm: int = option(
+        0,
+        "Matches after which a thing that the image's border cuts off each time is an object as far "
+        'as it was seen; 0 = never.',
+        ge=0,
+        le=100,
+        live=True,
+    )
     misses_to_remove: int = option(
         5,
         'Looks in a row that see through an object, after which it is gone.',
@@ -69,7 +77,10 @@ class SpatialConfig(PluginConfig):
 
 @dataclasses.dataclass
 class Track:
-    """One track; `surface` is all it was seen to cover, `place` where its masks meet."""
+    """One track; `surface` is all it was seen to cover, `place` where its masks meet.
+
+    It is `whole` once the image's border did not cut it off.
+    """
 
     id: int
     surface: Surface
@@ -87,6 +98,7 @@ class Track:
     strange_in_row: int = 0
     matched_stamp_ns: int = 0
     confirmed: bool = False
+    whole: bool = False
     extents_m: deque[float] = dataclasses.field(default_factory=lambda: deque(maxlen=9))
 
     def hit(
@@ -94,6 +106,7 @@ class Track:
     ) -> None:
         """Take a detection in, of whose surface a part is known already."""
         self.hits += 1
+        self.whole |= not detection.truncated
         self.absent = self.undetected_in_row = 0
         self.labels[detection.label] += 1
         weight = 1.0 / min(self.hits, 10)

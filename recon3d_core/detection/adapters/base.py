@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 from recon3d_core import registry
 from recon3d_core.config import option
 from recon3d_core.detection.boxes import BoxPx, Mask, mask_in_box
+from recon3d_core.detection.surfaces import detection_of
 from recon3d_core.errors import ConfigError, FrameError, PluginError
-from recon3d_core.geometry.transforms import apply
 from recon3d_core.interfaces import Detector, DetectorConfig
 from recon3d_core.types import Detection, Detections, Frame
-
-_BORDER_PX = 2
 
 
 class BoxesConfig(DetectorConfig):
@@ -154,7 +152,15 @@ class BoxesDetector(Detector, abc.ABC):
                 continue
             mask = self._box_mask(frame, boxes[k]) if found.masks is None else found.masks[k]
             if mask is not None and np.count_nonzero(mask) >= self.config.min_pixels:
-                items.append(self._detection(frame, mask, label, float(scores[k])))
+                items.append(
+                    detection_of(
+                        frame,
+                        mask,
+                        label=label,
+                        score=float(scores[k]),
+                        max_points=self.config.max_points,
+                    )
+                )
         return Detections(tuple(items))
 
     def _box_mask(self, frame: Frame, box: NDArray[np.float64]) -> Mask | None:
@@ -167,32 +173,6 @@ class BoxesDetector(Detector, abc.ABC):
         mask = np.zeros((frame.camera.height, frame.camera.width), bool)
         mask[y0 : y1 + 1, x0 : x1 + 1] = True
         return mask
-
-    def _detection(self, frame: Frame, mask: Mask, label: str, score: float) -> Detection:
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        box = (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
-        height, width = mask.shape
-        return Detection(
-            mask=mask,
-            box_xyxy=box,
-            label=label,
-            score=score,
-            points_world_m=self._points(frame, mask, box),
-            truncated=min(*box[:2], width - 1 - box[2], height - 1 - box[3]) < _BORDER_PX,
-        )
-
-    def _points(self, frame: Frame, mask: Mask, box: BoxPx) -> NDArray[np.float32] | None:
-        """Return some of the surface points (N, 3) in the world, or None without depth or pose."""
-        if frame.depth_m is None or frame.T_world_camera is None:
-            return None
-        x0, y0, x1, y1 = box
-        part = np.s_[y0 : y1 + 1, x0 : x1 + 1]
-        rows, columns = np.nonzero(mask[part] & (frame.depth_m[part] > 0))
-        step = max(1, -(-len(rows) // self.config.max_points))
-        rows, columns = rows[::step] + y0, columns[::step] + x0
-        pixels = np.stack([columns, rows], -1).astype(np.float64)
-        local = frame.camera.unproject(pixels, frame.depth_m[rows, columns])
-        return apply(frame.T_world_camera, local).astype(np.float32)
 
 
 def _pixel_box(box: NDArray[np.float64], width: int, height: int) -> BoxPx:

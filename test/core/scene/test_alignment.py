@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
 import pytest
-from recon3d_core.geometry.transforms import apply, make_transform
-from recon3d_core.scene.alignment import register, Surface
+from recon3d_core.geometry.cameras import Camera
+from recon3d_core.geometry.transforms import apply, look_at, make_transform
+from recon3d_core.scene.alignment import align_view, register, Surface
 from recon3d_core.scene.options import AlignmentOptions
+from recon3d_core.types import Frame, View
 from scipy.spatial.transform import Rotation
 
 OPTIONS = AlignmentOptions()
@@ -70,3 +72,19 @@ def test_another_shape_is_refused() -> None:
     ball *= 0.05 / np.linalg.norm(ball, axis=1, keepdims=True)
     correction, _ = register(ball, _box(), OPTIONS)
     assert correction is None or np.linalg.norm(correction[:3, 3]) < OPTIONS.max_shift_m
+
+
+def test_the_back_of_a_thin_thing_is_not_brought_onto_its_front() -> None:
+    rng = np.random.default_rng(0)
+    flat = (rng.uniform(-0.1, 0.1, (1500, 3)) * (1, 0, 1)).astype(np.float32)
+    front = Surface(flat, np.tile(np.float32([0, -1, 0]), (1500, 1)))
+    camera = Camera(160, 120, 200.0, 200.0, 79.5, 59.5)
+    mask = np.zeros((120, 160), bool)
+    mask[40:80, 60:100] = True
+    for eye_y, moves in ((0.5, False), (-0.5, True)):
+        depth = np.full((120, 160), 0.47, np.float32)  # 3 cm off the front, on the camera's side
+        pose = look_at((0.0, eye_y, 0.0), (0.0, 0.0, 0.0))
+        frame = Frame(0, camera, depth_m=depth, T_world_camera=pose)
+        view, misfit_m = align_view(front, View(frame, mask, (60, 40, 99, 79)), OPTIONS)
+        assert (misfit_m is not None) == moves
+        assert np.array_equal(view.frame.pose, pose) != moves

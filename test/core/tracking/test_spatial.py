@@ -112,6 +112,46 @@ def test_truncated_detections_start_nothing() -> None:
     assert not update.points_world_m
 
 
+def test_what_is_cut_off_each_time_is_an_object_where_that_is_asked_for() -> None:
+    tracker = SpatialTracker(SpatialConfig(cut_hits_to_confirm=5))
+    half, whole = _blob(0, width=0.05), _blob(0.02, width=0.12)
+    for step in range(6):
+        found = Detections((_detection(half, truncated=True),))
+        update = tracker.associate(_frame(step, half), found)
+        assert update.confirmed == ([1] if step >= 4 else [])
+        assert not update.restarted
+    (update,) = _run(tracker, [[whole]], start=6)
+    assert update.restarted == [1]
+    assert [track_id for track_id, _ in update.matches] == [1]
+    (after,) = _run(tracker, [[whole]], start=7)
+    assert not after.restarted
+
+
+def test_a_whole_look_makes_one_of_the_cut_off_an_object_as_quickly_as_others() -> None:
+    tracker = SpatialTracker(SpatialConfig(cut_hits_to_confirm=5))
+    for step, cut in enumerate((True, True, False)):
+        found = Detections((_detection(_blob(0), truncated=cut),))
+        update = tracker.associate(_frame(step, _blob(0)), found)
+    assert update.confirmed == [1]
+
+
+def test_things_that_touch_are_not_covered_by_each_other() -> None:
+    tracker = SpatialTracker(SpatialConfig(looks_to_merge=3))
+    tall, small = _blob(0), _blob(0.075, width=0.04)
+    updates = _run(tracker, [[tall, small]] * 12)
+    assert all(not update.merged and not update.removed for update in updates)
+    assert all([i for i, _ in update.matches] == [1, 2] for update in updates)
+    assert updates[-1].confirmed == [1, 2]
+
+
+def test_what_appears_beside_an_object_is_no_half_of_it() -> None:
+    tracker = SpatialTracker()
+    _run(tracker, [[_blob(0)]] * 5)
+    updates = _run(tracker, [[_blob(0), _blob(0.075, width=0.04)]] * 3, start=5)
+    assert updates[-1].confirmed == [1, 2]
+    assert not any(update.restarted for update in updates)
+
+
 def test_one_detection_over_two_objects_is_given_to_neither() -> None:
     tracker = SpatialTracker()
     _run(tracker, [[_blob(-0.06), _blob(0.06)]] * 4)
