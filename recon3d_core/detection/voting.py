@@ -36,6 +36,7 @@ _FLOATS_M = 0.4  # what begins higher above a plane does not belong to it
 _RIM_M = 0.02  # things reach over the edge of what carries them
 _AROUND_M = 0.3  # how far a support may go on where things hide it
 _RESTS_M = 0.05
+_FOOT = 0.1  # of its height: so low reaches what stands on something
 _BELOW_M = 0.01  # how far noise puts a point of an object below its support
 _FLOOR_M = 0.004  # what is lower is the support itself
 _MEASURED = 0.2  # part of a mask that depth must see to have a say
@@ -163,12 +164,19 @@ def _carries(
     support: Support, points: NDArray[np.float32], height_m: NDArray[np.floating]
 ) -> bool:
     """Return whether points lie over a support, or rest on what goes on unseen around it."""
+    if np.quantile(height_m, 0.1) < -_RESTS_M:
+        return False  # the top of a cabinet does not carry the cabinet
     above = height_m > -_BELOW_M
     over = above & support.covers(points, margin_m=_RIM_M)
     if over.mean() >= _MOST:
         return bool(np.quantile(height_m[over], 0.1) <= _FLOATS_M)
-    near = above & support.covers(points, margin_m=_AROUND_M)
-    return bool(near.mean() >= _MOST and np.quantile(height_m[near], 0.1) <= _RESTS_M)
+    # A cabinet hides as much of the floor as it is wide.
+    wide_m = float(np.ptp(points, axis=0).max())
+    near = above & support.covers(points, margin_m=max(_AROUND_M, wide_m))
+    if near.mean() < _MOST:
+        return False
+    foot, top = np.quantile(height_m[near], (0.03, 0.97))
+    return bool(foot <= max(_RESTS_M, _FOOT * top))
 
 
 def _stands(item: Detection) -> bool:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from recon3d_core import registry
 from recon3d_core.data import load_source
-from recon3d_core.detection.voting import _count, _Vote
+from recon3d_core.detection.planes import Support
+from recon3d_core.detection.voting import _carries, _count, _Vote
 from recon3d_core.metrics.instances import instance_f1, match_instances
+from recon3d_core.types import Plane
 
 
 def mask(*boxes):
@@ -91,3 +93,28 @@ def test_the_weights_of_the_package_tell_apart_what_depth_joins():
     f1 = {name: instance_f1(found, 0.5, 0.0) for name, found in matches.items()}
     assert f1['voting'] > 0.8
     assert f1['voting'] > f1['depth_cluster'] + 0.1
+
+
+def level(height_m, low, high):
+    """Return a level support over a square."""
+    cells = round((high - low) / 0.02)
+    area = np.ones((cells, cells), bool)
+    return Support(
+        Plane(np.array((0.0, 0.0, 1.0)), -height_m), np.eye(3), np.full(2, low), area, 0.02
+    )
+
+
+def carried(support, points):
+    return _carries(support, points, support.plane.height_m(points))
+
+
+def test_a_cabinet_stands_on_the_floor_and_not_on_its_own_top():
+    rng = np.random.default_rng(0)
+    front = rng.uniform((0, 0, 0.02), (0.8, 0.02, 0.78), (300, 3))
+    top = rng.uniform((0, 0, 0.77), (0.8, 0.45, 0.79), (200, 3))
+    cabinet = np.concatenate([front, top]).astype(np.float32)
+    floor_before_it = level(0.0, -1.5, -0.05)
+    assert carried(floor_before_it, cabinet)
+    assert not carried(level(0.78, 0.0, 0.8), cabinet)
+    hung = cabinet + np.float32([0, 0, 0.6])
+    assert not carried(floor_before_it, hung)
