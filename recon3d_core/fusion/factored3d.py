@@ -39,6 +39,9 @@ _FRAMES = 4  # images whose features are kept, since one image shows several obj
 _PLACED_ANEW = (4, 8, 16, 32)
 _SURE = 0.02  # no view says more than this, or 1 - this
 _FREE = -4.0  # log-odds outside of the masks
+_INSIDE = 0.6  # log-odds within the masks of views from one more direction
+_MOST_INSIDE = 3.5  # less than what a view may say to the contrary: hollows stay
+_APART = 0.98  # cosine of two directions that tell as much as one
 _FEW = 0.2  # of the views: so many masks may lack a voxel, as masks err
 
 
@@ -197,7 +200,7 @@ class Factored3dReconstructor(Reconstructor):
 
     def _place_anew(self, state: ParsedState) -> None:
         crops = [one.crop for one in state.kept]
-        grid = replaced(state.grid, crops, _occupancy(state.evidence) > 0.5)
+        grid = replaced(state.grid, crops, _occupancy(state) > 0.5)
         if grid is None:
             return
         state.grid, state.evidence = grid, _nothing(grid)
@@ -210,7 +213,7 @@ class Factored3dReconstructor(Reconstructor):
         if not state.views:
             return Shape(state.grid, np.full(state.grid.shape, 0.5, np.float32))
         crops = tuple(one.crop for one in state.kept)
-        return shape_of(_occupancy(state.evidence), state.grid, crops, state.views)
+        return shape_of(_occupancy(state), state.grid, crops, state.views)
 
 
 def at_depth(told: ParsedObject, depth_m: float) -> ParsedObject:
@@ -222,8 +225,11 @@ def _nothing(grid: VoxelGrid) -> Evidence:
     return Evidence(np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.int16))
 
 
-def _occupancy(evidence: Evidence) -> Floats:
+def _occupancy(state: ParsedState) -> Floats:
+    """Return probabilities: the network's, and the more directions agree, the masks'."""
+    evidence = state.evidence
     mean = evidence.log_odds / np.float32(max(evidence.views, 1))
+    mean += np.float32(min(_INSIDE * (_directions(state) - 1), _MOST_INSIDE))
     mean[evidence.outside > _FEW * evidence.views] = _FREE
     occupancy: Floats = 1 / (1 + np.exp(-mean))
     return occupancy
@@ -239,3 +245,14 @@ def _outside(
     index, _ = project_centers(grid, camera, T_world_camera, window)
     free = np.append(~may_be[window.rows, window.columns].ravel(), False)
     return free[index].reshape(grid.shape).astype(np.int16)
+
+
+def _directions(state: ParsedState) -> int:
+    """Return from how many directions that differ the kept views look."""
+    middle, apart = middle_of(state.grid), list[Array]()
+    for one in state.kept:
+        sight = middle - one.crop.T_world_camera[:3, 3]
+        sight = sight / max(float(np.linalg.norm(sight)), 1e-9)
+        if all(float(sight @ other) < _APART for other in apart):
+            apart.append(sight)
+    return max(len(apart), 1)

@@ -82,6 +82,21 @@ def test_what_lies_outside_of_the_masks_is_free(reconstructor, views, grid):
     assert not hidden.evidence.outside.any(), 'what hides the object says nothing of it'
 
 
+def test_masks_of_many_directions_outvote_the_network_and_those_of_one_do_not(
+    reconstructor, grid
+):
+    orbit = tabletop('box').orbit(8)
+    for seen, outvoted in ((orbit, True), ([orbit[0]] * 8, False)):
+        state = reconstructor.start(grid)
+        for view in seen:
+            state = reconstructor.observe(state, view)
+        state.evidence.log_odds[:] = -1.0 * state.evidence.views  # "empty", rather sure
+        solid = reconstructor.shape(state).occupancy > 0.5
+        assert solid.any() == outvoted
+        state.evidence.log_odds[:] = -3.8 * state.evidence.views  # a hollow, very sure
+        assert not (reconstructor.shape(state).occupancy > 0.5).any()
+
+
 def test_an_image_is_looked_at_once_for_all_of_its_objects(
     reconstructor, views, grid, monkeypatch
 ):
