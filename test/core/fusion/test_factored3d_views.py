@@ -82,9 +82,7 @@ def test_what_lies_outside_of_the_masks_is_free(reconstructor, views, grid):
     assert not hidden.evidence.outside.any(), 'what hides the object says nothing of it'
 
 
-def test_masks_of_many_directions_outvote_the_network_and_those_of_one_do_not(
-    reconstructor, grid
-):
+def test_masks_of_many_directions_outvote_the_network_and_those_of_one_do_not(reconstructor, grid):
     orbit = tabletop('box').orbit(8)
     for seen, outvoted in ((orbit, True), ([orbit[0]] * 8, False)):
         state = reconstructor.start(grid)
