@@ -22,6 +22,7 @@ from recon3d_core.detection.depth_cluster import (
     depth_noise_m,
     DepthClusterDetector,
 )
+from recon3d_core.detection.hovering import join_hovering
 from recon3d_core.detection.planes import Support
 from recon3d_core.detection.surfaces import detection_of, world_points
 from recon3d_core.interfaces import Detector, DetectorConfig
@@ -120,20 +121,30 @@ class VotingDetector(Detector):
             _Vote(item.mask, item.score, by_plane.get(id(item.support)), stands=_stands(item))
             for item in clusters
         ]
-        items = tuple(
-            detection_of(
-                frame,
-                vote.mask,
-                score=vote.score,
-                support=None if vote.support is None else vote.support.plane,
-                max_points=config.masks.max_points,
-                border_px=_BORDER_PX,
-            )
+        kept = [
+            vote
             for vote in _count(masks, votes, config.unsupported)
             if vote.score >= config.min_score
             and np.count_nonzero(vote.mask) >= config.masks.min_pixels
+        ]
+        items = [self._detection(frame, vote) for vote in kept]
+        joined = [
+            items[first]
+            if not more
+            else self._detection(frame, _joined([kept[first], *(kept[k] for k in more)]))
+            for first, *more in join_hovering(items)
+        ]
+        return Detections(tuple(joined), tuple(support.plane for support in supports))
+
+    def _detection(self, frame: Frame, vote: _Vote) -> Detection:
+        return detection_of(
+            frame,
+            vote.mask,
+            score=vote.score,
+            support=None if vote.support is None else vote.support.plane,
+            max_points=self.config.masks.max_points,
+            border_px=_BORDER_PX,
         )
-        return Detections(items, tuple(support.plane for support in supports))
 
     def _on_support(self, item: Detection, frame: Frame, supports: list[Support]) -> _Vote:
         """Return a mask without what lies on its support, confirmed where most of it rises."""
@@ -158,6 +169,14 @@ class VotingDetector(Detector):
             whole[part][measured] = rises
             return _Vote(whole, item.score, support, confirmed=True)
         return _Vote(item.mask, item.score, confirmed=not self._knows_supports)
+
+
+def _joined(votes: list[_Vote]) -> _Vote:
+    """Return several votes as one, as sure as the surest."""
+    score = max(vote.score for vote in votes)
+    return dataclasses.replace(
+        votes[0], mask=np.any([vote.mask for vote in votes], axis=0), score=score
+    )
 
 
 def _carries(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 import contextlib
 import errno
 import socket
 import threading
+import time
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +29,7 @@ _CAMERA_IMAGE_PX = 160
 _ROOM_M = 1.5  # what is looked at where there are no objects
 _PARTS = ('mesh', 'box', 'label')
 _PORTS = 50
+_END_S = 12.0  # connections that are not answered get 10
 _NOTHING = '*Nothing reconstructed yet.*'
 
 
@@ -149,8 +152,14 @@ class Page:
 
     def close(self) -> None:
         """End the server."""
+        loop = self.server.get_event_loop()
         with contextlib.suppress(Exception), _quiet():  # a client that leaves meanwhile
             self.server.stop()
+        deadline = time.monotonic() + _END_S
+        while loop.is_running() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if not loop.is_running():
+            _end_tasks(loop)
 
     def _make_panel(self) -> None:
         gui = self.server.gui
@@ -303,6 +312,16 @@ def _free_port(host: str, first: int) -> int:
             ) from error
         return port
     raise RunError('the page cannot be served', f'ports from {first} are in use', 'a free port')
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """End what still waits in a loop that stands: viser leaves the connections of browsers there."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks))
+    loop.close()
 
 
 @contextlib.contextmanager

@@ -37,6 +37,10 @@ class ScenesConfig(PluginConfig):
     width: int = option(320, 'Width of the images.', unit='px', ge=64, le=1280)
     height: int = option(240, 'Height of the images.', unit='px', ge=48, le=960)
     train_scenes: int = option(1200, 'Scenes to train on.', ge=1, le=800_000)
+    first_scene: int = option(
+        0, 'First scene to train on: later ones are new to a network that goes on.', ge=0,
+        le=800_000,
+    )  # fmt: skip
     val_scenes: int = option(60, 'Scenes to validate on.', ge=1, le=100_000)
     test_scenes: int = option(200, 'Scenes to test on.', ge=1, le=100_000)
     views: int = option(4, 'Views of each training scene; of others one is kept.', ge=1, le=64)
@@ -120,7 +124,9 @@ class ScenesSet:
             InputError: There is no such split.
         """
         scene_name(split, 0)
-        return [scene_name(split, k) for k in range(getattr(self.config, f'{split}_scenes'))]
+        first = self.config.first_scene if split == 'train' else 0
+        count = getattr(self.config, f'{split}_scenes')
+        return [scene_name(split, k) for k in range(first, first + count)]
 
     def views_of(self, name: str) -> int:
         """Return how many views of a scene are kept."""

@@ -28,10 +28,12 @@ def embedding_loss(
         seed_logits: (B, 1, h, w).
         instances: (B, h, w) object of each pixel, 0 = background.
     """
-    losses = [
-        _of_image(places[k], log_sharpness[k, 0], seed_logits[k, 0], instances[k])
-        for k in range(len(instances))
-    ]
+    # Places in bf16 would be pixels off.
+    with torch.autocast(places.device.type, enabled=False):
+        losses = [
+            _of_image(places[k], log_sharpness[k, 0], seed_logits[k, 0], instances[k])
+            for k in range(len(instances))
+        ]
     return torch.stack(losses).mean()
 
 

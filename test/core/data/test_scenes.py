@@ -133,6 +133,12 @@ def test_splits_share_no_object(library):
     assert max(numbers['val']) < 900_000 <= min(numbers['test'])
 
 
+def test_training_can_go_on_with_scenes_that_are_new():
+    data = load_dataset('scenes', first_scene=1800, train_scenes=2, val_scenes=1)
+    assert data.names('train') == ['scenes/train/001800', 'scenes/train/001801']
+    assert data.names('val') == ['scenes/val/000000']
+
+
 def test_the_set_gives_the_same_batch_in_every_process(tmp_path, monkeypatch):
     monkeypatch.setenv('RECON3D_DATA', str(tmp_path / 'nothing'))
     options = {'width': 96, 'height': 72, 'train_scenes': 2, 'views': 2, 'cache': str(tmp_path)}

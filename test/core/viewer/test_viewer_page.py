@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import os
@@ -81,6 +82,16 @@ def test_the_page_is_served_and_says_where(page, capfd):
     assert '<div id="root">' in text
     assert page.clients == 0
     assert capfd.readouterr().out == '', 'the banner of viser'
+
+
+def test_the_end_leaves_nothing_of_a_browser_behind():
+    client = pytest.importorskip('websockets.sync.client')
+    page = pages.Page('127.0.0.1', free_port())
+    with client.connect(page.url.replace('http', 'ws')):
+        loop = page.server.get_event_loop()
+        page.close()
+    assert loop.is_closed()
+    assert not asyncio.all_tasks(loop)
 
 
 def test_a_port_in_use_gives_the_next_one(page):
