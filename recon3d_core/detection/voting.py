@@ -32,6 +32,7 @@ Mask = NDArray[np.bool_]
 
 _MOST = 0.5  # of the one's pixels: then they are about the same thing
 _RIM_PX = 7  # pixels of a cluster that no mask has go to one at most so far away
+_THIN_PX = 15  # what is as thin as that is no object of its own
 _BORDER_PX = 13  # Kinect-like depth has a blind margin
 _FLOATS_M = 0.4  # what begins higher above a plane does not belong to it
 _RIM_M = 0.02  # things reach over the edge of what carries them
@@ -259,8 +260,14 @@ def _is_about(mask: Mask, cluster: Mask) -> bool:
     return bool(np.count_nonzero(mask & cluster) > _MOST * least)
 
 
+def _thick(mask: Mask) -> Mask:
+    """Return a mask without its thin parts, such as the stem of a lamp or a handle."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_THIN_PX, _THIN_PX))
+    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc) > 0
+
+
 def _give_rim(cluster: Mask, votes: list[_Vote]) -> None:
-    """Give pixels of a cluster that no mask has to the nearest of its masks."""
+    """Give pixels of a cluster that no mask has to the nearest of its masks, and thin parts too."""
     if not votes:
         return
     every = np.any([cluster, *(vote.mask for vote in votes)], axis=0)
@@ -275,6 +282,7 @@ def _give_rim(cluster: Mask, votes: list[_Vote]) -> None:
     # Each pixel's label is that of the nearest pixel of a mask.
     owners = np.zeros(labels.max() + 1, np.int32)
     owners[labels[owner > 0]] = owner[owner > 0]
-    near = cluster[part] & (owner == 0) & (distance <= _RIM_PX)
+    rest = cluster[part] & (owner == 0)
+    near = rest & ((distance <= _RIM_PX) | ~_thick(rest))
     for number, vote in enumerate(votes, 1):
         vote.mask[part] |= near & (owners[labels] == number)

@@ -90,6 +90,13 @@ def test_an_ideal_embedding_costs_nothing_and_gives_the_true_masks():
         assert found.masks.sum(0).max() == 1
 
 
+def test_places_are_not_rounded_in_mixed_precision():
+    ids = drawn(0)[2]
+    truth = torch.from_numpy(ids[None, ::2, ::2].astype(np.int64))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert float(embedding_loss(*ideal(ids), truth)) < 1e-3
+
+
 def test_an_empty_image_has_no_object_and_a_finite_loss():
     blank = np.zeros(SIZE, np.uint8)
     embedding = ideal(blank)
