@@ -52,9 +52,9 @@ class VotingConfig(DetectorConfig):
         0.5, 'Least score of an object when both have voted.', ge=0.0, le=1.0, live=True
     )
     unsupported: float = option(
-        0.6,
+        0.5,
         'Factor of the score of a mask that rises from no support, while supports are in view. '
-        'With less than `min_score`, only what stands on something is found.',
+        'With no more than `min_score`, only what stands on something is found.',
         ge=0.0,
         le=1.0,
         live=True,
@@ -266,8 +266,23 @@ def _thick(mask: Mask) -> Mask:
     return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc) > 0
 
 
+def _bridges(thin: Mask, owner: NDArray[np.int32]) -> Mask:
+    """Return the connected parts of a mask that are near two owners or more."""
+    count, pieces = cv2.connectedComponents(thin.astype(np.uint8))
+    around = np.ones((2 * _RIM_PX + 1,) * 2, np.uint8)
+    owners = np.zeros(count, np.int32)
+    for number in np.unique(owner[owner > 0]):
+        reach = cv2.dilate((owner == number).astype(np.uint8), around) > 0
+        owners[np.unique(pieces[reach])] += 1
+    owners[0] = 0
+    return np.asarray(owners[pieces] > 1)
+
+
 def _give_rim(cluster: Mask, votes: list[_Vote]) -> None:
-    """Give pixels of a cluster that no mask has to the nearest of its masks, and thin parts too."""
+    """Give pixels of a cluster that no mask has to the nearest of its masks.
+
+    So go those near one, and thin parts that join two, as the stem of a lamp its shade and foot.
+    """
     if not votes:
         return
     every = np.any([cluster, *(vote.mask for vote in votes)], axis=0)
@@ -283,6 +298,6 @@ def _give_rim(cluster: Mask, votes: list[_Vote]) -> None:
     owners = np.zeros(labels.max() + 1, np.int32)
     owners[labels[owner > 0]] = owner[owner > 0]
     rest = cluster[part] & (owner == 0)
-    near = rest & ((distance <= _RIM_PX) | ~_thick(rest))
+    near = rest & ((distance <= _RIM_PX) | _bridges(rest & ~_thick(rest), owner))
     for number, vote in enumerate(votes, 1):
         vote.mask[part] |= near & (owners[labels] == number)

@@ -92,6 +92,7 @@ def mirrored_cloud(seen: Mesh, eyes_world_m: Array) -> Mesh | None:
 
 VARIANTS: dict[str, Variant] = {
     'default': Variant(),
+    'unrefined': Variant({'refinement': {'enabled': False}}),
     'closing': Variant(CLOSING),
     'convex_hull': Variant(reshape=convex_hull),
     'mirrored_cloud': Variant(reshape=mirrored_cloud),

@@ -7,7 +7,12 @@ import pytest
 from recon3d_core import registry
 from recon3d_core.data import load_source
 from recon3d_core.detection.planes import Support
-from recon3d_core.detection.voting import _carries, _count, _Vote
+from recon3d_core.detection.voting import (
+    _carries,
+    _count,
+    _give_rim,
+    _Vote,
+)
 from recon3d_core.metrics.instances import instance_f1, match_instances
 from recon3d_core.types import Plane
 
@@ -118,3 +123,13 @@ def test_a_cabinet_stands_on_the_floor_and_not_on_its_own_top():
     assert not carried(level(0.78, 0.0, 0.8), cabinet)
     hung = cabinet + np.float32([0, 0, 0.6])
     assert not carried(floor_before_it, hung)
+
+
+def test_thin_parts_that_join_two_masks_go_to_them():
+    foot, shade = mask((2, 12, 20, 40)), mask((28, 38, 20, 40))
+    stem, tail = mask((12, 28, 28, 31)), mask((5, 8, 40, 60))
+    votes = [_Vote(foot.copy(), 0.9), _Vote(shade.copy(), 0.9)]
+    _give_rim(foot | shade | stem | tail, votes)
+    joined = votes[0].mask | votes[1].mask
+    assert joined[stem].all()
+    assert not joined[:, 50:].any(), 'what leads to one mask only is no stem'

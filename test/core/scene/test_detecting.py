@@ -168,9 +168,9 @@ def test_weights_that_this_package_lacks_are_done_without(monkeypatch, tmp_path,
         {'detector': {'plugin': 'centermask'}, 'reconstructor': {'plugin': 'posed_fusion'}},
     )
     assert made.detector.name == 'depth_cluster'
-    assert made.reconstructors[0].name == 'visual_hull'
+    assert made.reconstructors[0].name == 'tsdf_object'
     assert 'detector depth_cluster instead of centermask: weights of centermask' in made.fallback
-    assert 'reconstructor visual_hull instead of posed_fusion' in made.fallback
+    assert 'reconstructor tsdf_object instead of posed_fusion' in made.fallback
     assert made.fallback.count(';') == 1
     made.reset()
     assert 'centermask' in made.fallback
