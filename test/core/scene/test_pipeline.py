@@ -19,7 +19,7 @@ from recon3d_core.tracking.spatial import SpatialTracker
 from recon3d_core.types import Detections, Frame, SceneUpdate
 import trimesh
 
-SMALL = {'mapper': {'voxel_size_m': 0.03}, 'device': 'cpu'}
+SMALL = {'mapper': {'voxel_size_m': 0.03}, 'device': 'cpu', 'detector': {'rate_hz': 5.0}}
 
 
 def _frames(scene: str = 'tabletop_01', count: int = 15, **options: Any) -> list[Frame]:
@@ -137,15 +137,25 @@ def test_bad_frames_are_counted_and_change_nothing(
     assert pipeline.stats()['frames_integrated'] == 1
 
 
-def test_depth_that_drops_out_loses_nothing(frames: list[Frame]) -> None:
-    pipeline = Pipeline.from_config('tabletop_rgbd', SMALL)
+@pytest.mark.parametrize(
+    ('options', 'says'),
+    [
+        ({}, 'centermask instead of voting'),
+        ({'fallback_detectors': []}, 'no new objects'),
+    ],
+)
+def test_depth_that_drops_out_loses_nothing(
+    frames: list[Frame], options: dict[str, Any], says: str
+) -> None:
+    often = {'detector': {'rate_hz': 15.0}}
+    pipeline = Pipeline.from_config('tabletop_rgbd', {**SMALL, **often, **options})
     for frame in frames[:9]:
         pipeline.update(frame)
     before = pipeline.scene().objects
     assert before
     for frame in frames[9:13]:
         update = pipeline.update(dataclasses.replace(frame, depth_m=None))
-    assert 'no new objects' in (pipeline.fallback or '')
+    assert says in (pipeline.fallback or '')
     assert 'waits for depth' in (pipeline.fallback or '')
     assert update.notes == (pipeline.fallback,)
     assert pipeline.scene().objects.keys() >= before.keys()
@@ -162,7 +172,7 @@ def test_masks_without_depth_fall_back_to_the_hull() -> None:
     for frame in frames:
         pipeline.update(frame)
     pipeline.flush()
-    assert 'visual_hull instead of tsdf_object' in (pipeline.fallback or '')
+    assert 'visual_hull instead of tsdf_completion' in (pipeline.fallback or '')
     objects = pipeline.scene().objects
     assert len(objects) >= 3
     assert all(is_watertight(estimate.mesh) for estimate in objects.values())
@@ -292,7 +302,7 @@ def test_mapping_only(frames: list[Frame]) -> None:
 
 def test_default_configuration_is_the_tables() -> None:
     assert isinstance(load_config(), PipelineConfig)
-    assert load_config().reconstructor.plugin == 'tsdf_object'
+    assert load_config().reconstructor.plugin == 'tsdf_completion'
 
 
 @pytest.mark.parametrize('name', ['gpu', 'cuda:99'])
