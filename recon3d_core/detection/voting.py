@@ -22,11 +22,12 @@ from recon3d_core.detection.depth_cluster import (
     depth_noise_m,
     DepthClusterDetector,
 )
+from recon3d_core.detection.footing import ground_at_foot
 from recon3d_core.detection.hovering import join_hovering
 from recon3d_core.detection.planes import Support
 from recon3d_core.detection.surfaces import detection_of, world_points
 from recon3d_core.interfaces import Detector, DetectorConfig
-from recon3d_core.types import Detection, Detections, Frame
+from recon3d_core.types import Detection, Detections, Frame, Plane
 
 Mask = NDArray[np.bool_]
 
@@ -40,6 +41,8 @@ _AROUND_M = 0.3  # how far a support may go on where things hide it
 _RESTS_M = 0.05
 _FOOT = 0.1  # of its height: so low reaches what stands on something
 _BELOW_M = 0.01  # how far noise puts a point of an object below its support
+_FOOT_LOW = 0.03  # of the points: below them is noise
+_SAME_M = 0.01  # levels that differ by less are one
 _FLOOR_M = 0.004  # what is lower is the support itself
 _MEASURED = 0.2  # part of a mask that depth must see to have a say
 _SAMPLES = 400
@@ -81,7 +84,7 @@ class _Vote:
 
     mask: Mask
     score: float
-    support: Support | None = None
+    support: Plane | None = None
     confirmed: bool = False
     stands: bool = False  # its lowest points are on the support
 
@@ -114,13 +117,11 @@ class VotingDetector(Detector):
         config: VotingConfig = self.config
         clusters, supports = self._clusters.look(frame)
         self._knows_supports = self._clusters.knows_supports(frame)
-        masks = [
-            self._on_support(item, frame, supports) for item in self._masks.detect(frame).items
-        ]
-        by_plane = {id(support.plane): support for support in supports}
+        found = self._masks.detect(frame).items
+        ground = _Ground(frame, [item.mask for item in found], supports)
+        masks = [self._on_support(item, frame, supports, ground) for item in found]
         votes = [
-            _Vote(item.mask, item.score, by_plane.get(id(item.support)), stands=_stands(item))
-            for item in clusters
+            _Vote(item.mask, item.score, item.support, stands=_stands(item)) for item in clusters
         ]
         kept = [
             vote
@@ -142,12 +143,14 @@ class VotingDetector(Detector):
             frame,
             vote.mask,
             score=vote.score,
-            support=None if vote.support is None else vote.support.plane,
+            support=vote.support,
             max_points=self.config.masks.max_points,
             border_px=_BORDER_PX,
         )
 
-    def _on_support(self, item: Detection, frame: Frame, supports: list[Support]) -> _Vote:
+    def _on_support(
+        self, item: Detection, frame: Frame, supports: list[Support], ground: _Ground
+    ) -> _Vote:
         """Return a mask without what lies on its support, confirmed where most of it rises."""
         x0, y0, x1, y1 = item.box_xyxy
         part = np.s_[y0 : y1 + 1, x0 : x1 + 1]
@@ -159,17 +162,46 @@ class VotingDetector(Detector):
             return _Vote(item.mask, 0.0)
         points, noise = world_points(frame, measured, (x0, y0)), depth_noise_m(depth[measured])
         few = np.s_[:: max(1, len(points) // _SAMPLES)]
-        for support in supports:
-            height = support.plane.height_m(points)
-            if not _carries(support, points[few], height[few]):
-                continue
-            rises = height > np.maximum(_FLOOR_M, 1.5 * noise)
-            if rises.mean() < _MOST or np.median(height[few]) < self.config.min_rise_m:
-                break
-            whole = item.mask.copy()
-            whole[part][measured] = rises
-            return _Vote(whole, item.score, support, confirmed=True)
-        return _Vote(item.mask, item.score, confirmed=not self._knows_supports)
+        plane = next((s.plane for s in supports if _carries(s, points[few])), None)
+        if plane is None or np.quantile(plane.height_m(points[few]), _FOOT_LOW) > _RESTS_M:
+            plane = ground.at_foot(item.mask, points[few], float(np.median(noise))) or plane
+        if plane is None:
+            return _Vote(item.mask, item.score, confirmed=not self._knows_supports)
+        height = plane.height_m(points)
+        rises = height > np.maximum(_FLOOR_M, 1.5 * noise)
+        if rises.mean() < _MOST or np.median(height[few]) < self.config.min_rise_m:
+            return _Vote(item.mask, 0.0)
+        whole = item.mask.copy()
+        whole[part][measured] = rises
+        return _Vote(whole, item.score, plane, confirmed=True)
+
+
+class _Ground:
+    """What is seen around the feet of things; those on one level stand on one plane."""
+
+    def __init__(self, frame: Frame, masks: list[Mask], supports: list[Support]) -> None:
+        self.frame, self.masks = frame, masks
+        self.planes: list[Plane] = []
+        self.up: NDArray[np.float64] | None = None
+        if frame.gravity_world is not None:
+            self.up = -frame.gravity_world
+        elif supports:
+            self.up = supports[0].plane.normal_world
+
+    def at_foot(
+        self, mask: Mask, points_world_m: NDArray[np.float32], noise_m: float
+    ) -> Plane | None:
+        if self.up is None:
+            return None
+        taken = np.any(self.masks, axis=0)
+        plane = ground_at_foot(self.frame, mask, taken, points_world_m, noise_m, self.up)
+        if plane is None:
+            return None
+        for known in self.planes:
+            if abs(known.offset_m - plane.offset_m) < _SAME_M:
+                return known
+        self.planes.append(plane)
+        return plane
 
 
 def _joined(votes: list[_Vote]) -> _Vote:
@@ -180,10 +212,9 @@ def _joined(votes: list[_Vote]) -> _Vote:
     )
 
 
-def _carries(
-    support: Support, points: NDArray[np.float32], height_m: NDArray[np.floating]
-) -> bool:
+def _carries(support: Support, points: NDArray[np.float32]) -> bool:
     """Return whether points lie over a support, or rest on what goes on unseen around it."""
+    height_m = support.plane.height_m(points)
     if np.quantile(height_m, 0.1) < -_RESTS_M:
         return False  # the top of a cabinet does not carry the cabinet
     above = height_m > -_BELOW_M

@@ -30,7 +30,7 @@ _MIN_POINTS = 20
 
 def cube_of(
     shape: Shape, support: Plane | None, towards_cameras: NDArray[np.float64], resolution: int
-) -> VoxelGrid | None:
+) -> tuple[VoxelGrid, Plane | None] | None:
     """Return the cube in which to complete an object; None where too little was seen.
 
     Args:
@@ -38,6 +38,10 @@ def cube_of(
         support: Plane that the object stands on, or None.
         towards_cameras: (3,) mean of the unit vectors from the object to the cameras, world.
         resolution: Voxels along an edge.
+
+    Returns:
+        The cube, and the support; None for a plane so far below what was seen that the cube would
+        not reach down to it: the object stands on something that nobody saw.
     """
     assert shape.sdf_m is not None
     assert shape.observed is not None
@@ -61,10 +65,14 @@ def cube_of(
         normal = grid.T_world_grid[:3, :3].T @ support.normal_world
         middle = np.append((corner + edge / 2)[:2], 0.0)
         level = support.height_m(grid.T_world_grid[:3, :3] @ middle + grid.T_world_grid[:3, 3])
-        corner[2] = -float(level) / max(normal[2], 0.5) - _BELOW * edge
+        bottom = -float(level) / max(normal[2], 0.5) - _BELOW * edge
+        if bottom + edge < high[2]:
+            support = None
+        else:
+            corner[2] = bottom
     T = grid.T_world_grid.copy()
     T[:3, 3] += T[:3, :3] @ corner
-    return VoxelGrid(T, edge / resolution, (resolution,) * 3)
+    return VoxelGrid(T, edge / resolution, (resolution,) * 3), support
 
 
 def evidence_in(

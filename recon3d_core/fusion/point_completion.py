@@ -11,13 +11,10 @@ from typing import ClassVar
 
 from recon3d_core.config import PluginConfig
 from recon3d_core.fusion.evidence_cube import evidence_in
-from recon3d_core.fusion.tsdf_completion import (
-    CompletionConfig,
-    CompletionState,
-    TsdfCompletionReconstructor,
-)
+from recon3d_core.fusion.tsdf_completion import CompletionConfig, TsdfCompletionReconstructor
+from recon3d_core.fusion.tsdf_object import TsdfState
 from recon3d_core.geometry.grids import VoxelGrid
-from recon3d_core.types import Shape
+from recon3d_core.types import Plane, Shape
 import torch
 from torch import Tensor
 
@@ -33,8 +30,8 @@ class PointCompletionReconstructor(TsdfCompletionReconstructor):
     Config: ClassVar[type[PluginConfig]] = PointCompletionConfig
 
     def _told(
-        self, cube: VoxelGrid, seen: Shape, state: CompletionState
+        self, cube: VoxelGrid, support: Plane | None, seen: Shape, fused: TsdfState
     ) -> tuple[VoxelGrid, Tensor, Tensor]:
-        evidence = evidence_in(cube, seen, state.fused, state.support, rule=False)
+        evidence = evidence_in(cube, seen, fused, support, rule=False)
         with torch.inference_mode():
             return cube, evidence, self._network.probabilities(evidence[None].to(self.device))[0]

@@ -149,10 +149,10 @@ class TsdfCompletionReconstructor(Reconstructor):
         if network is None or not state.views:
             return seen
         towards = state.towards / state.views
-        cube = cube_of(seen, state.support, towards, network.resolution)
-        if cube is None:
+        placed = cube_of(seen, state.support, towards, network.resolution)
+        if placed is None:
             return seen
-        cube, evidence, found = self._told(cube, seen, state)
+        cube, evidence, found = self._told(*placed, seen, state.fused)
         observed = (evidence[OBSERVED] > 0.5).numpy()
         return Shape(
             grid=cube,
@@ -166,16 +166,16 @@ class TsdfCompletionReconstructor(Reconstructor):
         )
 
     def _told(
-        self, cube: VoxelGrid, seen: Shape, state: CompletionState
+        self, cube: VoxelGrid, support: Plane | None, seen: Shape, fused: TsdfState
     ) -> tuple[VoxelGrid, Tensor, Tensor]:
         """Return the cube of the answer, what was seen in it, and the probabilities."""
-        evidence = evidence_in(cube, seen, state.fused, state.support)
+        evidence = evidence_in(cube, seen, fused, support)
         factor = self.config.upsampling
         with torch.inference_mode():
             logits = self._network(evidence[None].to(self.device)).float()
             if factor > 1:
                 cube = _finer(cube, factor)
-                evidence = evidence_in(cube, seen, state.fused, state.support, rule=False)
+                evidence = evidence_in(cube, seen, fused, support, rule=False)
                 logits = functional.interpolate(
                     logits[:, None], size=cube.shape, mode='trilinear', align_corners=False
                 )[:, 0]

@@ -189,6 +189,10 @@ class ObjectState:
         """
         seen = self.reconstructor.shape(self.state)
         mesh, shape = mesher.mesh(seen, self.support)
+        if seen.completed and not len(
+            mesh.faces
+        ):  # what was seen is there, whatever a network says
+            mesh, shape = mesher.mesh(self.reconstructor.seen_shape(self.state), self.support)
         if not len(mesh.faces) or not is_finite(mesh):
             return None
         verdict = self_check(mesh, self.kept.views, check)

@@ -167,9 +167,10 @@ class PartialSet:
 
     def _rows(self, setting: Setting, rng: np.random.Generator) -> Iterable[PartialRow]:
         for seen in observe(setting, self.config.views, OBJECT_RESOLUTION, rng):
-            cube = cube_of(seen.shape, SUPPORT, seen.towards_cameras, self.config.resolution)
-            if cube is None:
+            placed = cube_of(seen.shape, SUPPORT, seen.towards_cameras, self.config.resolution)
+            if placed is None or placed[1] is None:
                 raise InputError(f'{setting.name} is hardly visible', 'too little surface')
+            cube, _ = placed
             evidence = evidence_in(cube, seen.shape, seen.state, SUPPORT)
             truth, outside = true_occupancy(setting.vertices_m, setting.faces, cube)
             yield PartialRow(setting, seen, cube, evidence, truth, outside)

@@ -86,16 +86,32 @@ def test_one_view_places_a_cube_that_holds_the_object():
         view = on_table(name, 1)[0]
         _, seen = observed_state([view])
         back = view.frame.pose[:3, 3] - tabletop(name).solid.bounds.mean(0)
-        cube = cube_of(seen, TABLE, back / np.linalg.norm(back), 64)
+        cube, support = cube_of(seen, TABLE, back / np.linalg.norm(back), 64)
+        assert support is TABLE
         inside = cube.contains(tabletop(name).solid.vertices)
         assert inside.mean() > 0.99, name
         assert cube.extent_m[0] < 2 * np.ptp(tabletop(name).solid.vertices, axis=0).max()
 
 
+def test_a_plane_far_below_what_was_seen_is_no_support():
+    view = on_table('box', 1)[0]
+    _, seen = observed_state([view])
+    floor = dataclasses.replace(TABLE, offset_m=TABLE.offset_m + 0.5)
+    cube, support = cube_of(seen, floor, np.zeros(3), 64)
+    assert support is None
+    vertices = tabletop('box').solid.vertices
+    shown = vertices[vertices[:, 2] > vertices[:, 2].max() - 0.01]
+    assert cube.contains(shown).mean() > 0.9
+    reconstructor = TsdfCompletionReconstructor()
+    state = reconstructor.start(birth_grid(view))
+    reconstructor.observe(state, dataclasses.replace(view, support=floor))
+    assert (reconstructor.shape(state).occupancy > 0.5).sum() > 1000
+
+
 def test_evidence_is_the_fused_one_and_the_true_one():
     view = on_table('box', 1)[0]
     state, seen = observed_state([view])
-    cube = cube_of(seen, TABLE, np.zeros(3), 64)
+    cube, _ = cube_of(seen, TABLE, np.zeros(3), 64)
     evidence = evidence_in(cube, seen, state, TABLE)
     centers = cube.centers_world_m()
     index = seen.grid.indices(centers)
