@@ -1,0 +1,71 @@
+"""What a thing stands on where no support was found: level surface around its foot.
+
+A table that things cover, or a shelf's board seen at a flat angle, shows too little of itself to be
+found as a plane. Around the foot of a mask some of it is nearly always seen.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from recon3d_core.detection.surfaces import world_points
+from recon3d_core.types import Frame, Plane
+
+Mask = NDArray[np.bool_]
+
+_AROUND = 0.04  # of the image's width: so wide is the rim of a mask that is looked at
+_REACH_M = 0.06  # beside the thing, over the ground
+_NEAR_M = 0.03  # above and below its foot
+_LEVEL_M = 0.006  # within it, points are one level surface; noise adds to it
+_MOST = 0.5  # of the points near the foot that must be level
+_LEAST_PX = 60
+_FOOT = 0.03  # of a thing's points; below are errors of depth
+
+
+def ground_at_foot(
+    frame: Frame,
+    mask: Mask,
+    taken: Mask,
+    points_world_m: NDArray[np.float32],
+    noise_m: float,
+    up_world: NDArray[np.float64],
+) -> Plane | None:
+    """Return the level plane around the foot of a thing; None where none is seen.
+
+    Args:
+        frame: Its frame, with depth and pose.
+        mask: (H, W) its pixels.
+        taken: (H, W) pixels of all things, which nothing stands on here.
+        points_world_m: (N, 3) its surface, at least one point.
+        noise_m: Noise of depth at its distance.
+        up_world: (3,) direction against gravity.
+    """
+    around = max(3, round(_AROUND * mask.shape[1]))
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    x0, y0 = max(0, columns[0] - around), max(0, rows[0] - around)
+    part = np.s_[y0 : rows[-1] + around + 1, x0 : columns[-1] + around + 1]
+    kernel = np.ones((2 * around + 1,) * 2, np.uint8)
+    rim = (cv2.dilate(mask[part].astype(np.uint8), kernel) > 0) & ~taken[part]
+    rim &= frame.depth[part] > 0
+    if np.count_nonzero(rim) < _LEAST_PX:
+        return None
+    up = up_world.astype(np.float32)
+    ground = world_points(frame, rim, (int(x0), int(y0)))
+    foot = np.quantile(points_world_m @ up, _FOOT)
+    height = ground @ up
+    flat, thing = ground - np.outer(height, up), points_world_m - np.outer(points_world_m @ up, up)
+    low, high = thing.min(0) - _REACH_M, thing.max(0) + _REACH_M
+    near = ((flat >= low) & (flat <= high)).all(1) & (np.abs(height - foot) < _NEAR_M)
+    height = height[near]
+    if len(height) < _LEAST_PX:
+        return None
+    # The level where most points are; a wall has them at all heights.
+    slack = _LEVEL_M + noise_m
+    ordered = np.sort(height)
+    count = np.searchsorted(ordered, ordered + 2 * slack, 'right') - np.arange(len(ordered))
+    first = int(count.argmax())
+    level = ordered[first : first + count[first]]
+    if len(level) < max(_LEAST_PX, _MOST * len(height)):
+        return None
+    return Plane(up_world, -float(np.median(level)))
