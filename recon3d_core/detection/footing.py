@@ -1,7 +1,7 @@
 """What a thing stands on where no support was found: level surface around its foot.
 
-A table that things cover, or a shelf's board seen at a flat angle, shows too little of itself to be
-found as a plane. Around the foot of a mask some of it is nearly always seen.
+A table that things cover, a shelf's board seen at a flat angle, or the top of another thing shows
+too little of itself to be found as a plane. Around the foot of a mask some of it is often seen.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Mask = NDArray[np.bool_]
 
 _AROUND = 0.04  # of the image's width: so wide is the rim of a mask that is looked at
 _REACH_M = 0.06  # beside the thing, over the ground
-_NEAR_M = 0.03  # above and below its foot
+_NEAR_M = 0.04  # above and below its foot
 _LEVEL_M = 0.006  # within it, points are one level surface; noise adds to it
-_MOST = 0.5  # of the points near the foot that must be level
+_MOST = 0.6  # of the points near the foot that must be level
 _LEAST_PX = 60
 _FOOT = 0.03  # of a thing's points; below are errors of depth
 
@@ -26,7 +26,6 @@ _FOOT = 0.03  # of a thing's points; below are errors of depth
 def ground_at_foot(
     frame: Frame,
     mask: Mask,
-    taken: Mask,
     points_world_m: NDArray[np.float32],
     noise_m: float,
     up_world: NDArray[np.float64],
@@ -36,7 +35,6 @@ def ground_at_foot(
     Args:
         frame: Its frame, with depth and pose.
         mask: (H, W) its pixels.
-        taken: (H, W) pixels of all things, which nothing stands on here.
         points_world_m: (N, 3) its surface, at least one point.
         noise_m: Noise of depth at its distance.
         up_world: (3,) direction against gravity.
@@ -46,7 +44,7 @@ def ground_at_foot(
     x0, y0 = max(0, columns[0] - around), max(0, rows[0] - around)
     part = np.s_[y0 : rows[-1] + around + 1, x0 : columns[-1] + around + 1]
     kernel = np.ones((2 * around + 1,) * 2, np.uint8)
-    rim = (cv2.dilate(mask[part].astype(np.uint8), kernel) > 0) & ~taken[part]
+    rim = (cv2.dilate(mask[part].astype(np.uint8), kernel) > 0) & ~mask[part]
     rim &= frame.depth[part] > 0
     if np.count_nonzero(rim) < _LEAST_PX:
         return None

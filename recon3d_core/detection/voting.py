@@ -118,7 +118,7 @@ class VotingDetector(Detector):
         clusters, supports = self._clusters.look(frame)
         self._knows_supports = self._clusters.knows_supports(frame)
         found = self._masks.detect(frame).items
-        ground = _Ground(frame, [item.mask for item in found], supports)
+        ground = _Ground(frame, supports)
         masks = [self._on_support(item, frame, supports, ground) for item in found]
         votes = [
             _Vote(item.mask, item.score, item.support, stands=_stands(item)) for item in clusters
@@ -179,8 +179,8 @@ class VotingDetector(Detector):
 class _Ground:
     """What is seen around the feet of things; those on one level stand on one plane."""
 
-    def __init__(self, frame: Frame, masks: list[Mask], supports: list[Support]) -> None:
-        self.frame, self.masks = frame, masks
+    def __init__(self, frame: Frame, supports: list[Support]) -> None:
+        self.frame = frame
         self.planes: list[Plane] = []
         self.up: NDArray[np.float64] | None = None
         if frame.gravity_world is not None:
@@ -193,8 +193,7 @@ class _Ground:
     ) -> Plane | None:
         if self.up is None:
             return None
-        taken = np.any(self.masks, axis=0)
-        plane = ground_at_foot(self.frame, mask, taken, points_world_m, noise_m, self.up)
+        plane = ground_at_foot(self.frame, mask, points_world_m, noise_m, self.up)
         if plane is None:
             return None
         for known in self.planes:

@@ -88,6 +88,8 @@ class ObjectWork:
             for track_id, detection in tracks.matches:
                 if track_id not in tracks.points_world_m:
                     continue
+                # What it stands on is better known than this frame tells.
+                detection = dataclasses.replace(detection, support=tracks.supports[track_id])
                 state = self._book.get(track_id, detection, frame.stamp_ns)
                 self._jobs.append((track_id, _view(frame, detection, state, occupied)))
             self._keep_best_frame(frame, tracks)

@@ -210,10 +210,9 @@ class SpatialTracker(Tracker):
         track = Track(
             self._next_id,
             Surface(empty if points is None else points, self.config.max_points),
-            detection.support,
             frame.stamp_ns,
             detection.instance,
-            parents[0] if parents else None,
+            parent=parents[0] if parents else None,
             matched_stamp_ns=frame.stamp_ns,
         )
         self._next_id += 1

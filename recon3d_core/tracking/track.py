@@ -7,6 +7,7 @@ import dataclasses
 
 from recon3d_core.config import option, PluginConfig
 from recon3d_core.tracking.evidence import extent_m, Place, Surface
+from recon3d_core.tracking.grounds import Grounds
 from recon3d_core.types import Detection, Frame, Plane
 
 _ALL_KNOWN = 0.97  # overlap from which a detection's surface adds nothing
@@ -84,11 +85,12 @@ class Track:
 
     id: int
     surface: Surface
-    support: Plane | None
     first_stamp_ns: int
     instance: int | None = None
+    support: Plane | None = None
     parent: int | None = None
     place: Place = dataclasses.field(default_factory=Place)
+    grounds: Grounds = dataclasses.field(default_factory=Grounds)
     labels: Counter[str] = dataclasses.field(default_factory=Counter)
     score: float = 0.0
     hits: int = 0
@@ -111,12 +113,14 @@ class Track:
         self.labels[detection.label] += 1
         weight = 1.0 / min(self.hits, 10)
         self.score += weight * (detection.score - self.score)
-        if detection.support is not None and (self.support is None or not detection.truncated):
-            self.support = detection.support
-        if detection.points_world_m is not None and len(detection.points_world_m):
-            self.extents_m.append(extent_m(detection.points_world_m))
+        points, plane = detection.points_world_m, detection.support
+        if points is not None and len(points):
+            self.extents_m.append(extent_m(points))
             if known < _ALL_KNOWN:
-                self.surface.add(detection.points_world_m, config.max_points)
+                self.surface.add(points, config.max_points)
+            if plane is not None and (self.support is None or not detection.truncated):
+                self.grounds.add(plane, points)
+                self.support = self.grounds.best(self.surface.sample())
         elif not len(self.surface.points) and not detection.truncated:
             self.place.add(frame, detection.box_xyxy)
 

@@ -109,20 +109,16 @@ def level(height_m, low, high):
     )
 
 
-def carried(support, points):
-    return _carries(support, points, support.plane.height_m(points))
-
-
 def test_a_cabinet_stands_on_the_floor_and_not_on_its_own_top():
     rng = np.random.default_rng(0)
     front = rng.uniform((0, 0, 0.02), (0.8, 0.02, 0.78), (300, 3))
     top = rng.uniform((0, 0, 0.77), (0.8, 0.45, 0.79), (200, 3))
     cabinet = np.concatenate([front, top]).astype(np.float32)
     floor_before_it = level(0.0, -1.5, -0.05)
-    assert carried(floor_before_it, cabinet)
-    assert not carried(level(0.78, 0.0, 0.8), cabinet)
+    assert _carries(floor_before_it, cabinet)
+    assert not _carries(level(0.78, 0.0, 0.8), cabinet)
     hung = cabinet + np.float32([0, 0, 0.6])
-    assert not carried(floor_before_it, hung)
+    assert not _carries(floor_before_it, hung)
 
 
 def test_thin_parts_that_join_two_masks_go_to_them():

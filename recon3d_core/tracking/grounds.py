@@ -1,0 +1,52 @@
+"""What a track stands on, of all that detections told."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from recon3d_core.types import Plane
+
+_SAME_M = 0.02  # planes that differ by less beneath a thing are one
+_LOW = 0.05  # of its points: below them are errors of depth and of masks
+_BELOW_M = 0.02  # so far below a plane they may be
+_MOST = 6  # planes
+
+
+class Grounds:
+    """The planes on which detections of one thing saw it standing.
+
+    What hides its foot looks like something that it stands on, until a view shows more of it: a
+    plane that its surface reaches through carries it not. Of the others the highest does.
+    """
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._planes: list[Plane] = []
+        self._times: list[int] = []
+
+    def add(self, plane: Plane, points_world_m: NDArray[np.float32]) -> None:
+        """Take in what a detection with points (N, 3) stands on."""
+        middle = points_world_m.mean(0, keepdims=True)
+        height = float(plane.height_m(middle)[0])
+        for number, known in enumerate(self._planes):
+            if abs(float(known.height_m(middle)[0]) - height) < _SAME_M:
+                self._planes[number] = plane
+                self._times[number] += 1
+                return
+        if len(self._planes) == _MOST:
+            rarest = int(np.argmin(self._times))
+            del self._planes[rarest], self._times[rarest]
+        self._planes.append(plane)
+        self._times.append(1)
+
+    def best(self, points_world_m: NDArray[np.float32]) -> Plane | None:
+        """Return the plane that carries a surface (N, 3); None where no plane is known."""
+        if len(self._planes) < 2 or not len(points_world_m):
+            return self._planes[0] if self._planes else None
+        gaps = [float(np.quantile(plane.height_m(points_world_m), _LOW)) for plane in self._planes]
+        carrying = [number for number, gap in enumerate(gaps) if gap > -_BELOW_M]
+        if not carrying:
+            return self._planes[int(np.argmax(self._times))]
+        # What one view alone told is believed where nothing else is left.
+        often = [number for number in carrying if self._times[number] > 1] or carrying
+        return self._planes[min(often, key=lambda number: gaps[number])]
