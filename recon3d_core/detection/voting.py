@@ -24,7 +24,7 @@ from recon3d_core.detection.depth_cluster import (
 )
 from recon3d_core.detection.footing import ground_at_foot
 from recon3d_core.detection.hovering import join_hovering
-from recon3d_core.detection.planes import Support
+from recon3d_core.detection.planes import Support, within
 from recon3d_core.detection.surfaces import detection_of, world_points
 from recon3d_core.interfaces import Detector, DetectorConfig
 from recon3d_core.types import Detection, Detections, Frame, Plane
@@ -43,6 +43,8 @@ _FOOT = 0.1  # of its height: so low reaches what stands on something
 _BELOW_M = 0.01  # how far noise puts a point of an object below its support
 _FOOT_LOW = 0.03  # of the points: below them is noise
 _SAME_M = 0.01  # levels that differ by less are one
+_TOP = 0.9  # of the points: above them is noise
+_NOISES = 2.5  # so much of depth's noise does not tell a thing from a print
 _FLOOR_M = 0.004  # what is lower is the support itself
 _MEASURED = 0.2  # part of a mask that depth must see to have a say
 _SAMPLES = 400
@@ -64,7 +66,7 @@ class VotingConfig(DetectorConfig):
     )
     min_rise_m: float = option(
         0.008,
-        'A mask of which less than half rises so far above its support is a print or a shadow.',
+        'A mask of which less than a tenth rises so far above its support is a print or a shadow.',
         unit='m',
         ge=0.0,
         le=0.2,
@@ -162,17 +164,20 @@ class VotingDetector(Detector):
             return _Vote(item.mask, 0.0)
         points, noise = world_points(frame, measured, (x0, y0)), depth_noise_m(depth[measured])
         few = np.s_[:: max(1, len(points) // _SAMPLES)]
-        plane = next((s.plane for s in supports if _carries(s, points[few])), None)
+        carriers = (s for s in supports if _carries(s, points[few]) and not _is_top(s, points))
+        plane = next((support.plane for support in carriers), None)
         if plane is None or np.quantile(plane.height_m(points[few]), _FOOT_LOW) > _RESTS_M:
             plane = ground.at_foot(item.mask, points[few], float(np.median(noise))) or plane
         if plane is None:
             return _Vote(item.mask, item.score, confirmed=not self._knows_supports)
         height = plane.height_m(points)
-        rises = height > np.maximum(_FLOOR_M, 1.5 * noise)
-        if rises.mean() < _MOST or np.median(height[few]) < self.config.min_rise_m:
+        top = np.quantile(height[few], _TOP)
+        if top < max(self.config.min_rise_m, _NOISES * float(np.median(noise))):
             return _Vote(item.mask, 0.0)
         whole = item.mask.copy()
-        whole[part][measured] = rises
+        rises = height > np.maximum(_FLOOR_M, 1.5 * noise)
+        if rises.mean() >= _MOST:  # else it is as flat as a plate, and the support not level
+            whole[part][measured] = rises
         return _Vote(whole, item.score, plane, confirmed=True)
 
 
@@ -227,6 +232,19 @@ def _carries(support: Support, points: NDArray[np.float32]) -> bool:
         return False
     foot, top = np.quantile(height_m[near], (0.03, 0.97))
     return bool(foot <= max(_RESTS_M, _FOOT * top))
+
+
+def _is_top(support: Support, points: NDArray[np.float32]) -> bool:
+    """Return whether a support is the level top of the thing that points show."""
+    height_m = support.plane.height_m(points)
+    if np.quantile(height_m, _TOP) > _RIM_M:
+        return False
+    xy = points @ support.T_axes[:, :2].astype(np.float32)
+    index = np.floor((xy - support.origin_m) / support.cell_size_m).astype(np.int32)
+    index = index[within(index, support.area.shape)]
+    covered = np.zeros_like(support.area)
+    covered[index[:, 0], index[:, 1]] = True
+    return bool(np.count_nonzero(covered & support.area) > _MOST * support.area.sum())
 
 
 def _stands(item: Detection) -> bool:

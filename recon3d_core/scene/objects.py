@@ -27,6 +27,7 @@ from recon3d_core.types import Detection, ObjectEstimate, Plane, View
 _WAITING = 8  # most views that wait for an object's volume to be placed
 _WIDE_RAD = 0.5  # between views that bound an object from all sides
 _SAME_SIDE = 0.8  # cosine of two views that show nearly the same surface
+_HELD = 0.9  # part of the known surface that the volume must hold
 _SURFACE_VIEWS = 4  # views after which the surface to align to is taken anew
 _SETTLED = 0.05  # expected change of a shape that is good enough
 _MISFITS = 6  # views in a row that are left out because they do not fit
@@ -40,6 +41,7 @@ class ObjectState:
         id: The track's id.
         reconstructor: Who fuses its views.
         state: That reconstructor's state, or None before the volume is placed.
+        grid: That volume, as the state began with it.
         waiting: Views seen before the volume was placed.
         kept: Views for the self-check.
         points_world_m: (N, 3) its surface points.
@@ -57,6 +59,7 @@ class ObjectState:
     first_stamp_ns: int
     last_stamp_ns: int
     state: Any = None
+    grid: VoxelGrid | None = None
     waiting: list[View] = dataclasses.field(default_factory=list)
     kept: KeptViews = dataclasses.field(default_factory=KeptViews)
     points_world_m: NDArray[np.float32] = dataclasses.field(
@@ -119,14 +122,26 @@ class ObjectState:
         if not self.reconstructor.needs <= view.frame.inputs | {'mask'}:
             return []
         self.waiting = [*self.waiting, view][-_WAITING:]
+        if self._is_outgrown():
+            # The estimate stays until the views that were kept have made another one.
+            self.waiting = [*self.kept.views, view]
+            self.state = self.surface = None
+            self.views_used = self.misfits_in_row = self.surface_views = 0
         if self.state is None:
             grid = self._place_volume(options, up) if self.confirmed else None
             if grid is None:
                 return []
-            self.state = self.reconstructor.start(grid)
+            self.state, self.grid = self.reconstructor.start(grid), grid
         fused = [self._fuse(waiting, alignment) for waiting in self.waiting]
         self.waiting.clear()
         return [view for view in fused if view is not None]
+
+    def _is_outgrown(self) -> bool:
+        """Return whether the tracker knows surface outside of the volume; without depth, never."""
+        if self.state is None or self.grid is None or 'depth' not in self.reconstructor.needs:
+            return False
+        points = self.points_world_m
+        return len(points) >= 10 and float(self.grid.contains(points).mean()) < _HELD
 
     def _fuse(self, view: View, alignment: AlignmentOptions) -> View | None:
         """Fuse a view after correcting its pose; None where it must be wrong."""

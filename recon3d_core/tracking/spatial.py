@@ -105,8 +105,6 @@ class SpatialTracker(Tracker):
         more = track.confirmed and not track.whole and not detection.truncated
         if track.strange_in_row or more:
             track.extents_m.clear()
-        if more:
-            update.restarted.append(track.id)  # its volume was made for a part of it
         track.strange_in_row = 0
         track.hit(frame, detection, self.config, forward.get(track.id, 0.0))
         update.matches.append((track.id, detection))

@@ -119,12 +119,10 @@ def test_what_is_cut_off_each_time_is_an_object_where_that_is_asked_for() -> Non
         found = Detections((_detection(half, truncated=True),))
         update = tracker.associate(_frame(step, half), found)
         assert update.confirmed == ([1] if step >= 4 else [])
-        assert not update.restarted
     (update,) = _run(tracker, [[whole]], start=6)
-    assert update.restarted == [1]
+    assert not update.restarted
     assert [track_id for track_id, _ in update.matches] == [1]
-    (after,) = _run(tracker, [[whole]], start=7)
-    assert not after.restarted
+    assert np.ptp(update.points_world_m[1], axis=0).max() > 0.1
 
 
 def test_a_whole_look_makes_one_of_the_cut_off_an_object_as_quickly_as_others() -> None:
