@@ -42,11 +42,13 @@ _RESTS_M = 0.05
 _FOOT = 0.1  # of its height: so low reaches what stands on something
 _BELOW_M = 0.01  # how far noise puts a point of an object below its support
 _FOOT_LOW = 0.03  # of the points: below them is noise
+_PIERCED_M = 0.015
 _SAME_M = 0.01  # levels that differ by less are one
 _TOP = 0.9  # of the points: above them is noise
 _NOISES = 2.5  # so much of depth's noise does not tell a thing from a print
 _FLOOR_M = 0.004  # what is lower is the support itself
 _MEASURED = 0.2  # part of a mask that depth must see to have a say
+_LEAST_POINTS = 30
 _SAMPLES = 400
 
 
@@ -158,16 +160,19 @@ class VotingDetector(Detector):
         part = np.s_[y0 : y1 + 1, x0 : x1 + 1]
         mask, depth = item.mask[part], frame.depth[part]
         measured = mask & (depth > 0)
-        if np.count_nonzero(measured) < _MEASURED * np.count_nonzero(mask):
-            return _Vote(item.mask, item.score, confirmed=True)  # glass: depth has no say
+        count = np.count_nonzero(measured)
+        glass = count < _MEASURED * np.count_nonzero(mask)  # or a mirror: depth has no say
+        if glass and count < _LEAST_POINTS:
+            return _Vote(item.mask, item.score, confirmed=True)
         if np.median(depth[measured]) > self.config.clusters.max_range_m:
             return _Vote(item.mask, 0.0)
         points, noise = world_points(frame, measured, (x0, y0)), depth_noise_m(depth[measured])
         few = np.s_[:: max(1, len(points) // _SAMPLES)]
-        carriers = (s for s in supports if _carries(s, points[few]) and not _is_top(s, points))
-        plane = next((support.plane for support in carriers), None)
+        plane = _carrier(supports, points, points[few])
         if plane is None or np.quantile(plane.height_m(points[few]), _FOOT_LOW) > _RESTS_M:
             plane = ground.at_foot(item.mask, points[few], float(np.median(noise))) or plane
+        if glass:
+            return _Vote(item.mask, item.score, plane, confirmed=True)
         if plane is None:
             return _Vote(item.mask, item.score, confirmed=not self._knows_supports)
         height = plane.height_m(points)
@@ -214,6 +219,17 @@ def _joined(votes: list[_Vote]) -> _Vote:
     return dataclasses.replace(
         votes[0], mask=np.any([vote.mask for vote in votes], axis=0), score=score
     )
+
+
+def _carrier(
+    supports: list[Support], points: NDArray[np.float32], few: NDArray[np.float32]
+) -> Plane | None:
+    """Return the plane that carries a thing; rather one that its surface does not reach through."""
+    planes = [s.plane for s in supports if _carries(s, few) and not _is_top(s, points)]
+    for plane in planes:
+        if np.quantile(plane.height_m(few), _FOOT_LOW) > -_PIERCED_M:
+            return plane
+    return planes[0] if planes else None
 
 
 def _carries(support: Support, points: NDArray[np.float32]) -> bool:

@@ -19,6 +19,7 @@ from recon3d_core.types import Detection, Detections, Frame
 from scipy.optimize import linear_sum_assignment
 
 _SETTLED = 3  # hits after which a track's extent is trusted
+_APART = 2  # looks that show two as one, against one that shows them apart
 _STRANGE = 5  # strange detections in a row that are believed after all
 
 
@@ -66,13 +67,9 @@ class SpatialTracker(Tracker):
         for index, track_id in matched.items():
             self._tracks[track_id].matched_stamp_ns = frame.stamp_ns
             self._take(frame, self._tracks[track_id], items[index], found.forward[index], update)
-        self._covered = Counter(
-            {
-                pair: count
-                for pair, count in self._covered.items()
-                if not set(pair) <= seen_together
-            }
-        )
+        for pair, count in self._covered.items():
+            if set(pair) <= seen_together:
+                self._covered[pair] = max(0, count - _APART)
         touched = seen_together | {i for ids in ambiguous.values() for i in ids}
         self._note_misses(frame, items, touched)
         for index, detection in enumerate(items):

@@ -55,7 +55,8 @@ class SpatialConfig(PluginConfig):
     )
     looks_to_merge: int = option(
         6,
-        'Detections in a row that cover two tracks, after which they are one object.',
+        'Detections that cover two tracks, after which they are one object; each look that shows '
+        'them apart makes up for two.',
         ge=2,
         le=1000,
         live=True,
@@ -118,9 +119,9 @@ class Track:
             self.extents_m.append(extent_m(points))
             if known < _ALL_KNOWN:
                 self.surface.add(points, config.max_points)
-            if plane is not None and (self.support is None or not detection.truncated):
+            if plane is not None:
                 self.grounds.add(plane, points)
-                self.support = self.grounds.best(self.surface.sample())
+            self.support = self.grounds.best(self.surface.sample())
         elif not len(self.surface.points) and not detection.truncated:
             self.place.add(frame, detection.box_xyxy)
 
