@@ -7,14 +7,17 @@ import pytest
 from recon3d_core import registry
 from recon3d_core.data import load_source
 from recon3d_core.detection.planes import Support
+from recon3d_core.detection.surfaces import detection_of
 from recon3d_core.detection.voting import (
+    _carrier,
     _carries,
     _count,
     _give_rim,
+    _is_top,
     _Vote,
 )
 from recon3d_core.metrics.instances import instance_f1, match_instances
-from recon3d_core.types import Plane
+from recon3d_core.types import Detections, Plane
 
 
 def mask(*boxes):
@@ -129,3 +132,50 @@ def test_thin_parts_that_join_two_masks_go_to_them():
     joined = votes[0].mask | votes[1].mask
     assert joined[stem].all()
     assert not joined[:, 50:].any(), 'what leads to one mask only is no stem'
+
+
+class _Told:
+    """In place of the network: masks that are given."""
+
+    def __init__(self, masks):
+        self.masks = masks
+
+    def detect(self, frame):
+        return Detections(
+            tuple(detection_of(frame, mask, max_points=500, score=0.9) for mask in self.masks)
+        )
+
+
+def test_a_plate_is_a_thing_and_a_print_is_none():
+    frame = next(iter(load_source('synthetic:tabletop_05?frames=1')))
+    instances, objects = frame.truth.instance_mask, frame.truth.objects
+    (plate,) = [key for key, truth in objects.items() if truth.category == 'plate']
+    rows, columns = np.nonzero(instances == plate)
+    table = np.zeros_like(instances, bool)
+    table[rows.max() + 8 : rows.max() + 40, columns.min() : columns.max()] = True
+    table &= instances == 0
+    assert table.sum() > 500
+    detector = registry.load('detector', 'voting')()
+    detector._masks = _Told([instances == plate, table])
+    found = detector.detect(frame).items
+    with_plate = [item for item in found if item.mask[instances == plate].mean() > 0.8]
+    assert len(with_plate) == 1
+    assert with_plate[0].support is not None
+    assert not [item for item in found if item.mask[table].mean() > 0.5]
+
+
+def test_what_lies_flat_over_all_of_a_plane_is_not_carried_by_it():
+    rng = np.random.default_rng(0)
+    lid = rng.uniform((0, 0, 0.038), (0.6, 0.4, 0.042), (4000, 3)).astype(np.float32)
+    own, floor = level(0.04, 0.0, 0.6), level(0.0, -1.0, 1.6)
+    assert _is_top(own, lid)
+    assert not _is_top(floor, lid)
+    assert _carrier([own, floor], lid, lid) is floor.plane
+
+
+def test_a_plane_that_a_thing_reaches_through_carries_it_only_for_want_of_another():
+    rng = np.random.default_rng(0)
+    thing = rng.uniform((0.1, 0.1, 0.0), (0.2, 0.2, 0.2), (400, 3)).astype(np.float32)
+    beside, floor = level(0.04, 0.0, 1.0), level(0.0, 0.0, 1.0)
+    assert _carrier([beside, floor], thing, thing) is floor.plane
+    assert _carrier([beside], thing, thing) is beside.plane

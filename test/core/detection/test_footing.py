@@ -1,0 +1,50 @@
+"""The level surface around a thing's foot, where no support was found."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from recon3d_core.detection.footing import ground_at_foot
+from recon3d_core.detection.surfaces import world_points
+from recon3d_core.types import Frame
+from tabletop import tabletop
+
+UP = np.array([0.0, 0.0, 1.0])
+
+
+def seen(name='box'):
+    """Return frame, mask and points of a thing on a table at height 0."""
+    view = tabletop(name).orbit(1)[0]
+    points = world_points(view.frame, view.mask & (view.frame.depth > 0), (0, 0))
+    return view.frame, view.mask, points
+
+
+@pytest.mark.parametrize('name', ['box', 'mug', 'bowl'])
+def test_the_table_is_found_around_the_foot(name):
+    frame, mask, points = seen(name)
+    plane = ground_at_foot(frame, mask, points, 0.001, UP)
+    assert plane.normal_world == pytest.approx(UP)
+    assert abs(plane.offset_m) < 0.004
+
+
+def test_what_hangs_above_the_table_does_not_stand_on_it():
+    frame, mask, points = seen()
+    raised = points + np.float32([0, 0, 0.1])
+    assert ground_at_foot(frame, mask, raised, 0.001, UP) is None
+
+
+def test_without_depth_around_it_nothing_is_known():
+    frame, mask, points = seen()
+    depth = np.where(mask, frame.depth, 0).astype(np.float32)
+    bare = dataclasses.replace(frame, depth_m=depth)
+    assert ground_at_foot(bare, mask, points, 0.001, UP) is None
+
+
+def test_a_wall_is_no_ground():
+    frame, mask, points = seen()
+    # The table, turned upright: as many points at every height.
+    side = np.array([0.0, 1.0, 0.0])
+    assert isinstance(frame, Frame)
+    assert ground_at_foot(frame, mask, points, 0.001, side) is None
