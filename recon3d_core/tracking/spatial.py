@@ -19,6 +19,7 @@ from recon3d_core.types import Detection, Detections, Frame
 from scipy.optimize import linear_sum_assignment
 
 _SETTLED = 3  # hits after which a track's extent is trusted
+_AS_ONE = 12  # looks at most that two must be seen apart, after they were one as often
 _APART = 2  # looks that show two as one, against one that shows them apart
 _STRANGE = 5  # strange detections in a row that are believed after all
 
@@ -199,6 +200,8 @@ class SpatialTracker(Tracker):
         if points is None and detection.instance is None:
             return
         parents = [i for i in seen if upon.get(i, 0.0) > 0.6]
+        if cut and any(self._tracks[i].whole for i in parents):
+            return  # of what is known as a whole, the border shows parts
         if len(self._tracks) >= self.config.max_tracks and not self._make_room(frame, update):
             return
         empty = np.zeros((0, 3), np.float32)
@@ -208,6 +211,7 @@ class SpatialTracker(Tracker):
             frame.stamp_ns,
             detection.instance,
             parent=parents[0] if parents else None,
+            parent_hits=self._tracks[parents[0]].hits - 1 if parents else 0,
             matched_stamp_ns=frame.stamp_ns,
         )
         self._next_id += 1
@@ -233,8 +237,10 @@ class SpatialTracker(Tracker):
         """Make objects of tracks that were found often enough."""
         for track in self._tracks.values():
             parent = self._tracks.get(track.parent or 0)
-            # Half of a known object must be seen apart from it for longer.
-            needed = self.config.hits_to_confirm * (2 if parent else 1)
+            needed = self.config.hits_to_confirm
+            if parent is not None:
+                # Half of a known object must be seen apart from it as often as both were one.
+                needed = max(2 * needed, min(track.parent_hits, _AS_ONE))
             if not track.whole:
                 needed = max(needed, self.config.cut_hits_to_confirm)
             if track.confirmed or track.hits < needed:

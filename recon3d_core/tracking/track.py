@@ -81,7 +81,8 @@ class SpatialConfig(PluginConfig):
 class Track:
     """One track; `surface` is all it was seen to cover, `place` where its masks meet.
 
-    It is `whole` once the image's border did not cut it off.
+    It is `whole` once the image's border did not cut it off. A part of another track has that one
+    as `parent`, which had been found `parent_hits` times before.
     """
 
     id: int
@@ -90,6 +91,7 @@ class Track:
     instance: int | None = None
     support: Plane | None = None
     parent: int | None = None
+    parent_hits: int = 0
     place: Place = dataclasses.field(default_factory=Place)
     grounds: Grounds = dataclasses.field(default_factory=Grounds)
     labels: Counter[str] = dataclasses.field(default_factory=Counter)

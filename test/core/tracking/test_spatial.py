@@ -346,3 +346,22 @@ def test_a_known_thing_without_any_depth_is_matched() -> None:
     item = dataclasses.replace(item, points_world_m=np.zeros((0, 3), np.float32))
     update = tracker.associate(_frame(5, _blob(0.0)), Detections((item,)))
     assert [track_id for track_id, _ in update.matches] == update.confirmed
+
+
+def test_a_part_that_the_border_cuts_off_is_no_object_of_its_own() -> None:
+    tracker = SpatialTracker(SpatialConfig(cut_hits_to_confirm=3))
+    whole, part = _blob(0, width=0.2), _blob(0.06, width=0.05)
+    _run(tracker, [[whole]] * 4)
+    for step in range(4, 14):
+        found = Detections((_detection(whole), _detection(part, truncated=True)))
+        update = tracker.associate(_frame(step, whole), found)
+    assert update.confirmed == [1]
+
+
+def test_what_was_one_for_long_is_seen_apart_for_as_long_before_it_is_two() -> None:
+    both = np.concatenate([_blob(-0.06), _blob(0.06)])
+    for looks, apart_after in ((4, 6), (9, 9), (40, 12)):
+        tracker = SpatialTracker()
+        _run(tracker, [[both]] * looks)
+        updates = _run(tracker, [[_blob(-0.06), _blob(0.06)]] * 14, start=looks)
+        assert [u.confirmed for u in updates].index([1, 2]) == apart_after - 1
