@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+import itertools
 
 import numpy as np
 from recon3d_core.config import PluginConfig
@@ -131,10 +132,15 @@ class SpatialTracker(Tracker):
             )
             if len(covered) > 1 and items[index].instance is None:
                 ambiguous[index] = covered
-                for a in covered:
-                    for b in covered:
-                        if a < b:
-                            self._covered[a, b] += 1
+        for index, covered in list(ambiguous.items()):
+            others = [found.backward[j] for j in range(len(items)) if j not in ambiguous]
+            # What another detection shows is not what this one covers too.
+            free = [i for i in covered if not any(back.get(i, 0.0) > 0.5 for back in others)]
+            if len(free) < 2:
+                del ambiguous[index]
+                continue
+            for pair in itertools.combinations(free, 2):  # in order, as they are sorted
+                self._covered[pair] += 1
         return ambiguous
 
     def _assign(
