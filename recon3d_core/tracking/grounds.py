@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from recon3d_core.types import Plane
 
 _SAME_M = 0.02  # planes that differ by less beneath a thing are one
-_LOW = 0.05  # of its points: below them are errors of depth and of masks
+_LOW = 0.25  # of its points: so many may be of what it stands on
 _BELOW_M = 0.02  # so far below a plane they may be
 _MOST = 6  # planes
 
@@ -15,8 +15,8 @@ _MOST = 6  # planes
 class Grounds:
     """The planes on which detections of one thing saw it standing.
 
-    What hides its foot looks like something that it stands on, until a view shows more of it: a
-    plane that its surface reaches through carries it not. Of the others the highest does.
+    What hides its foot may look like something that it stands on, and a mask may hold some of what
+    it stands on: the plane that most detections told is right, unless much of the surface is below.
     """
 
     def __init__(self) -> None:
@@ -45,8 +45,6 @@ class Grounds:
             return self._planes[0] if self._planes else None
         gaps = [float(np.quantile(plane.height_m(points_world_m), _LOW)) for plane in self._planes]
         carrying = [number for number, gap in enumerate(gaps) if gap > -_BELOW_M]
-        if not carrying:
-            return self._planes[int(np.argmax(self._times))]
-        # What one view alone told is believed where nothing else is left.
-        often = [number for number in carrying if self._times[number] > 1] or carrying
-        return self._planes[min(often, key=lambda number: gaps[number])]
+        # Of those told as often, the newest.
+        often = max(carrying or range(len(gaps)), key=lambda number: (self._times[number], number))
+        return self._planes[often]

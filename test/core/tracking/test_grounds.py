@@ -28,14 +28,17 @@ def test_nothing_is_known_at_first():
     assert Grounds().best(surface(0.0)) is None
 
 
-def test_the_highest_that_the_surface_does_not_reach_through():
-    grounds = told(0.0, 0.0, 0.12, 0.12)
-    assert -grounds.best(surface(0.12)).offset_m == 0.12
+def test_what_most_detections_told_carries_it():
+    assert -told(0.0, 0.12, 0.12).best(surface(0.12)).offset_m == 0.12
+    assert -told(0.12, 0.0, 0.0).best(surface(0.0)).offset_m == 0.0
+    assert -told(0.12, 0.0).best(surface(0.0)).offset_m == 0.0, 'the newest of equals'
+
+
+def test_a_plane_amid_the_surface_carries_nothing():
+    grounds = told(0.0, 0.12, 0.12)
     assert -grounds.best(surface(0.0)).offset_m == 0.0
-
-
-def test_what_one_look_told_is_not_believed_beside_others():
-    assert -told(0.0, 0.0, 0.12).best(surface(0.13)).offset_m == 0.0
+    some_of_what_it_stands_on = np.concatenate([surface(0.12)] * 9 + [surface(0.0, 0.12)])
+    assert -grounds.best(some_of_what_it_stands_on).offset_m == 0.12
 
 
 def test_planes_that_differ_by_noise_are_one_and_the_newest_counts():
