@@ -8,6 +8,9 @@ from recon3d_core.types import Plane
 
 _SAME_M = 0.02  # planes that differ by less beneath a thing are one
 _LOW = 0.25  # of its points: so many may be of what it stands on
+_FOOT = 0.05  # of its points: below and above them are errors of depth
+_GAP_M = 0.04  # so far above a plane a foot may be hidden
+_GAP = 0.35  # or this part of what was seen of its height
 _BELOW_M = 0.02  # so far below a plane they may be
 _MOST = 6  # planes
 
@@ -40,7 +43,18 @@ class Grounds:
         self._times.append(1)
 
     def best(self, points_world_m: NDArray[np.float32]) -> Plane | None:
-        """Return the plane that carries a surface (N, 3); None where no plane is known."""
+        """Return the plane that carries a surface (N, 3).
+
+        None where no plane is known, or the foot of all that was seen is far above it: then the
+        thing stands on another one, or nobody saw its foot.
+        """
+        plane = self._most_told(points_world_m)
+        if plane is None or not len(points_world_m):
+            return plane
+        foot, top = np.quantile(plane.height_m(points_world_m), (_FOOT, 1 - _FOOT))
+        return plane if foot <= max(_GAP_M, _GAP * (top - foot)) else None
+
+    def _most_told(self, points_world_m: NDArray[np.float32]) -> Plane | None:
         if len(self._planes) < 2 or not len(points_world_m):
             return self._planes[0] if self._planes else None
         gaps = [float(np.quantile(plane.height_m(points_world_m), _LOW)) for plane in self._planes]

@@ -53,3 +53,10 @@ def test_the_number_of_planes_is_bounded():
     grounds = told(0.0, 0.0, *np.arange(0.1, 3.0, 0.1))
     assert len(grounds._planes) == 6
     assert -grounds.best(surface(0.0)).offset_m == 0.0
+
+
+def test_what_begins_far_above_a_plane_does_not_stand_on_it():
+    grounds = told(0.0, 0.0)
+    assert grounds.best(surface(0.2)) is None
+    assert grounds.best(surface(0.03)) is not None
+    assert grounds.best(surface(0.08, 0.5)) is not None, 'something hides the foot of a tall thing'
