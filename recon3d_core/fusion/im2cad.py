@@ -179,7 +179,7 @@ class Im2CadReconstructor(Reconstructor):
         crop = crop_of(view, describer.size)
         if crop is None or crop.depth_m(middle_of(state.grid)) < NEAR_M:
             return state
-        state.support = view.support or state.support
+        state.support = view.support
         up_camera = pose_of(view)[:3, :3].T @ state.grid.T_world_grid[:3, 2]
         rays = evidence_of(view, contact_pixel(view.mask, view.frame.camera, up_camera))
         fields = {field.name: getattr(crop, field.name) for field in dataclasses.fields(Crop)}

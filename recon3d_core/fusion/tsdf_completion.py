@@ -60,7 +60,7 @@ class CompletionState:
 
     Attributes:
         fused: State of `tsdf_object`.
-        support: Plane that the object stands on, or None where no view told.
+        support: Plane that the object stands on, or None, as the last view told.
         towards: (3,) sum of the unit vectors from the object to the cameras.
         views: How many views made that sum.
         shape: What was told last, for as many views as are in it.
@@ -117,7 +117,7 @@ class TsdfCompletionReconstructor(Reconstructor):
             back = pose_of(view)[:3, 3] - middle
             state.towards = state.towards + back / max(float(np.linalg.norm(back)), 1e-9)
             state.views += 1
-        state.support = view.support or state.support
+        state.support = view.support
         state.shape = None
         return state
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from recon3d_core.types import Plane
 
 _SAME_M = 0.02  # planes that differ by less beneath a thing are one
-_LOW = 0.25  # of its points: so many may be of what it stands on
+_LOW = 0.12  # of its points: so many may be of what it stands on
 _FOOT = 0.05  # of its points: below and above them are errors of depth
 _GAP_M = 0.04  # so far above a plane a foot may be hidden
 _GAP = 0.35  # or this part of what was seen of its height
