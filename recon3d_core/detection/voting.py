@@ -59,7 +59,7 @@ class VotingConfig(DetectorConfig):
         0.5, 'Least score of an object when both have voted.', ge=0.0, le=1.0, live=True
     )
     unsupported: float = option(
-        0.8,
+        0.5,
         'Factor of the score of a mask that rises from no support, while supports are in view. '
         'With no more than `min_score`, only what stands on something is found.',
         ge=0.0,
