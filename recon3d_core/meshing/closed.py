@@ -19,6 +19,7 @@ from recon3d_core.meshing.closing.envelope import fill_unseen, slice_hulls
 from recon3d_core.meshing.closing.filters import blurred
 from recon3d_core.meshing.closing.known import (
     gather_known,
+    heights_m,
     Known,
     largest_part,
     without_cavities,
@@ -82,7 +83,7 @@ class ClosedMesher(Mesher):
         """
         _check(shape)
         if shape.completed or shape.sdf_m is None or shape.observed is None:
-            return _from_occupancy(_above(shape, support))
+            return _from_occupancy(_above(shape, support), _floor(shape, support))
         known = gather_known(shape, support)
         if known is None:
             return EMPTY, shape
@@ -184,9 +185,18 @@ def _above(shape: Shape, support: Plane | None) -> Shape:
     return dataclasses.replace(shape, occupancy=occupancy)
 
 
-def _from_occupancy(shape: Shape) -> tuple[Mesh, Shape]:
+def _floor(shape: Shape, support: Plane | None) -> int | None:
+    """Return the level of the support in an upright grid; None where none is known."""
+    if support is None:
+        return None
+    nx, ny, _ = shape.grid.shape
+    heights = heights_m(shape.grid, support)[nx // 2, ny // 2]
+    return int(np.count_nonzero(heights < 0))
+
+
+def _from_occupancy(shape: Shape, floor: int | None = None) -> tuple[Mesh, Shape]:
     """Return the mesh of probabilities alone, as a visual hull or a network gives them."""
-    solid = largest_part(shape.occupancy > 0.5)
+    solid = largest_part(shape.occupancy > 0.5, floor)
     if not solid.any():
         return EMPTY, shape
     voxel = np.float32(shape.grid.voxel_size_m)
