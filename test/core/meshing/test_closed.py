@@ -255,3 +255,24 @@ def test_any_evidence_gives_a_sound_mesh(seed, size, blur, with_support):
     shell = ClosedMesher().observed_mesh(shape)
     if len(shell.faces):
         assert_sound(shell)
+
+
+def test_a_completed_lamp_keeps_its_foot_where_the_support_is_known():
+    voxel_m = 0.005
+    places = (np.stack(np.meshgrid(*[np.arange(48)] * 3, indexing='ij')) + 0.5) * voxel_m
+    radius, z = np.hypot(places[0] - 0.12, places[1] - 0.12), places[2]
+    shade, foot = (radius < 0.08) & (z > 0.12) & (z < 0.2), (radius < 0.05) & (z < 0.025)
+    inside = (shade | foot) & (z > 0.01)
+    grid = VoxelGrid(make_transform(np.eye(3), [0, 0, -0.01]), voxel_m, (48,) * 3)
+    shape = Shape(
+        grid,
+        inside.astype(np.float32),
+        observed=np.zeros(grid.shape, bool),
+        free=np.zeros(grid.shape, bool),
+        views_used=3,
+        completed=True,
+    )
+    for support, lowest_m in ((TABLE, 0.0), (None, 0.11)):
+        mesh, _ = ClosedMesher().mesh(shape, support)
+        assert_sound(mesh)
+        assert abs(mesh.vertices_m[:, 2].min() - lowest_m) < voxel_m
