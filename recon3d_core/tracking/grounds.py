@@ -13,6 +13,7 @@ _GAP_M = 0.04  # so far above a plane a foot may be hidden
 _GAP = 0.35  # or this part of what was seen of its height
 _BELOW_M = 0.02  # so far below a plane they may be
 _MOST = 6  # planes
+_OFTEN = 20  # times that count: things are moved
 
 
 class Grounds:
@@ -34,7 +35,7 @@ class Grounds:
         for number, known in enumerate(self._planes):
             if abs(float(known.height_m(middle)[0]) - height) < _SAME_M:
                 self._planes[number] = plane
-                self._times[number] += 1
+                self._times[number] = min(self._times[number] + 1, _OFTEN)
                 return
         if len(self._planes) == _MOST:
             rarest = int(np.argmin(self._times))
