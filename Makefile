@@ -6,8 +6,6 @@ export PYTHON
 VENV := $(or $(RECON3D_VENV),.venv)
 PY := $(VENV)/bin/python
 SOURCE ?=
-# Images do not get through the default transport of Fast DDS on small machines.
-export FASTDDS_BUILTIN_TRANSPORTS ?= LARGE_DATA
 # Set by the ROS wheels in their own Python only; see scripts/setup_env.sh.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 

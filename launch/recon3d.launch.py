@@ -16,6 +16,9 @@ from launch_ros.actions import Node
 from launch import Action, LaunchContext, LaunchDescription
 
 SHARE = get_package_share_directory('recon3d_ros')
+# With its own buffers Fast DDS loses large images between processes; with LARGE_DATA, processes
+# that start together may never find each other.
+TRANSPORT = 'DEFAULT?sockets_size=16MB'
 
 # Topics of the drivers, with depth in the pixels of the colour image.
 CAMERAS = {
@@ -152,9 +155,8 @@ def generate_launch_description() -> LaunchDescription:
     transport = 'FASTDDS_BUILTIN_TRANSPORTS'
     return LaunchDescription(
         [
-            # Without it, Fast DDS loses large images between processes.
             SetEnvironmentVariable(
-                transport, EnvironmentVariable(transport, default_value='LARGE_DATA')
+                transport, EnvironmentVariable(transport, default_value=TRANSPORT)
             ),
             *ARGUMENTS,
             OpaqueFunction(function=start),

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
-# Fast DDS reads it when it is loaded: without it, large images get lost between processes.
-os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
-
 import argparse
 from collections.abc import Iterator
 import contextlib
 import json
+import os
 from pathlib import Path
 import signal
 import subprocess

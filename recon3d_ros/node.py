@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-# Fast DDS reads it when it is loaded: without it, large images get lost between processes.
-os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
 # Our matrices are small: threads of BLAS only take the cores from the other stages.
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 

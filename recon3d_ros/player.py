@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-# Fast DDS reads it when it is loaded: without it, large images get lost between processes.
-os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
-
 from collections.abc import Callable, Iterator
 import dataclasses
 import queue

@@ -9,6 +9,7 @@ import signal
 
 import hypothesis
 import pytest
+from recon3d_ros import TRANSPORT
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,7 +29,7 @@ for threads in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'):
 if 'PYTEST_XDIST_WORKER' in os.environ or 'ROS_DOMAIN_ID' not in os.environ:
     os.environ['ROS_DOMAIN_ID'] = str(os.getpid() % 100 + 1)
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
+os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', TRANSPORT)
 
 
 def _no_gpu() -> str:

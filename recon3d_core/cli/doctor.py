@@ -50,6 +50,7 @@ SYSTEM_LIBRARIES = {
 OPTIONAL_KINDS = ('sink', 'pose_source')
 SHARED_MEMORY = '/dev/shm'  # noqa: S108 - not a place for temporary files of ours
 SHARED_MEMORY_MB = 64.0
+TRANSPORT = 'DEFAULT?sockets_size=16MB'  # what the node sets, recon3d_ros.TRANSPORT
 ROS_PROBE = 'import rclpy; print(rclpy.get_rmw_implementation_identifier())'
 
 
@@ -149,7 +150,7 @@ def _version(*distributions: str) -> str:
 
 def _check_transport() -> Iterator[Finding]:
     setting = os.environ.get('FASTDDS_BUILTIN_TRANSPORTS', '')
-    if setting.startswith('LARGE_DATA'):
+    if setting.startswith('LARGE_DATA') or 'sockets_size=' in setting:
         yield Finding('transport', 'ok', f'FASTDDS_BUILTIN_TRANSPORTS={setting}')
         return
     yield Finding(
@@ -157,7 +158,7 @@ def _check_transport() -> Iterator[Finding]:
         'note',
         f'FASTDDS_BUILTIN_TRANSPORTS={setting or "(not set)"}: large images may never arrive '
         '(the launch file and `make demo` set it)',
-        'export FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA',
+        f"export FASTDDS_BUILTIN_TRANSPORTS='{TRANSPORT}'",
     )
 
 

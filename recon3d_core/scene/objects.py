@@ -204,9 +204,8 @@ class ObjectState:
         """
         seen = self.reconstructor.shape(self.state)
         mesh, shape = mesher.mesh(seen, self.support)
-        if seen.completed and not len(
-            mesh.faces
-        ):  # what was seen is there, whatever a network says
+        # What was seen is there, whatever a network says.
+        if seen.completed and not len(mesh.faces):
             mesh, shape = mesher.mesh(self.reconstructor.seen_shape(self.state), self.support)
         if not len(mesh.faces) or not is_finite(mesh):
             return None

@@ -69,9 +69,10 @@ class SpatialTracker(Tracker):
         for index, track_id in matched.items():
             self._tracks[track_id].matched_stamp_ns = frame.stamp_ns
             self._take(frame, self._tracks[track_id], items[index], found.forward[index], update)
-        for pair, count in self._covered.items():
-            if set(pair) <= seen_together:
-                self._covered[pair] = max(0, count - _APART)
+        for pair in [p for p in self._covered if seen_together.issuperset(p)]:
+            self._covered[pair] -= _APART
+            if self._covered[pair] <= 0:
+                del self._covered[pair]
         touched = seen_together | {i for ids in ambiguous.values() for i in ids}
         self._note_misses(frame, items, touched)
         for index, detection in enumerate(items):

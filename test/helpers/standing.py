@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from recon3d_core.data.synth.truth import object_truth
-from recon3d_core.geometry.grids import grid_around
+from recon3d_core.geometry.grids import grid_around, VoxelGrid
 from recon3d_core.types import Mesh, ObjectEstimate, Plane, SelfCheck, Shape
 import trimesh
 
@@ -28,6 +29,19 @@ def finely(solid: trimesh.Trimesh, edge_m: float = 0.006) -> trimesh.Trimesh:
     return trimesh.Trimesh(*trimesh.remesh.subdivide_to_size(solid.vertices, solid.faces, edge_m))
 
 
+def completed_shape(grid: VoxelGrid, inside: NDArray[np.bool_]) -> Shape:
+    """Return what a network completed, of which no voxel was seen."""
+    unseen = np.zeros(grid.shape, bool)
+    return Shape(
+        grid,
+        inside.astype(np.float32),
+        observed=unseen,
+        free=unseen.copy(),
+        views_used=4,
+        completed=True,
+    )
+
+
 def estimate_of(
     key: int,
     solid: trimesh.Trimesh,
@@ -45,14 +59,7 @@ def estimate_of(
     truth = object_truth(key, label, mesh)
     grid = grid_around(mesh.vertices_m, voxel_size_m, 3 * voxel_size_m)
     inside = truth.occupancy(grid)
-    shape = Shape(
-        grid,
-        inside.astype(np.float32),
-        observed=np.zeros(grid.shape, bool),
-        free=np.zeros(grid.shape, bool),
-        views_used=4,
-        completed=True,
-    )
+    shape = completed_shape(grid, inside)
     return ObjectEstimate(
         id=key,
         label=label,

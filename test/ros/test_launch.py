@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from recon3d_core import registry
+from recon3d_ros import TRANSPORT
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +56,7 @@ def test_it_imports_nothing_of_the_project():
 def test_the_transport_for_large_images_is_set():
     text = LAUNCH.read_text()
     assert 'FASTDDS_BUILTIN_TRANSPORTS' in text
-    assert 'LARGE_DATA' in text
+    assert f"TRANSPORT = '{TRANSPORT}'" in text
 
 
 @pytest.mark.skipif(NO_LAUNCH, reason='launch_ros cannot be imported')

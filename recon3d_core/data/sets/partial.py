@@ -170,7 +170,7 @@ class PartialSet:
             placed = cube_of(seen.shape, SUPPORT, seen.towards_cameras, self.config.resolution)
             if placed is None or placed[1] is None:
                 raise InputError(f'{setting.name} is hardly visible', 'too little surface')
-            cube, _ = placed
+            cube = placed[0]
             evidence = evidence_in(cube, seen.shape, seen.state, SUPPORT)
             truth, outside = true_occupancy(setting.vertices_m, setting.faces, cube)
             yield PartialRow(setting, seen, cube, evidence, truth, outside)

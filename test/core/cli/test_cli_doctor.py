@@ -14,6 +14,7 @@ import sys
 import pytest
 from recon3d_core import registry
 from recon3d_core.cli import doctor, plugins
+from recon3d_ros import TRANSPORT
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -84,7 +85,7 @@ def test_missing_system_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.ros
 def test_ros_and_its_transport(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
+    monkeypatch.setenv('FASTDDS_BUILTIN_TRANSPORTS', TRANSPORT)
     findings = {finding.name: finding for finding in doctor.check_ros()}
     assert findings['rclpy'].state == 'ok'
     assert 'rmw_' in findings['rclpy'].found
@@ -94,7 +95,7 @@ def test_ros_and_its_transport(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv('FASTDDS_BUILTIN_TRANSPORTS')
     findings = {finding.name: finding for finding in doctor.check_ros()}
     assert findings['transport'].state == 'note'
-    assert findings['transport'].remedy == 'export FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA'
+    assert findings['transport'].remedy == f"export FASTDDS_BUILTIN_TRANSPORTS='{TRANSPORT}'"
 
 
 @pytest.mark.ros

@@ -20,6 +20,7 @@ from recon3d_core.meshing.closed import ClosedMesher
 from recon3d_core.scene.placement import place
 from recon3d_core.types import Mesh, Plane, Shape
 from scipy import ndimage, spatial
+from standing import completed_shape
 from tabletop import birth_grid, TABLE, tabletop
 
 UP = TABLE.normal_world
@@ -264,14 +265,7 @@ def test_a_completed_lamp_keeps_its_foot_where_the_support_is_known():
     shade, foot = (radius < 0.08) & (z > 0.12) & (z < 0.2), (radius < 0.05) & (z < 0.025)
     inside = (shade | foot) & (z > 0.01)
     grid = VoxelGrid(make_transform(np.eye(3), [0, 0, -0.01]), voxel_m, (48,) * 3)
-    shape = Shape(
-        grid,
-        inside.astype(np.float32),
-        observed=np.zeros(grid.shape, bool),
-        free=np.zeros(grid.shape, bool),
-        views_used=3,
-        completed=True,
-    )
+    shape = completed_shape(grid, inside)
     for support, lowest_m in ((TABLE, 0.0), (None, 0.11)):
         mesh, _ = ClosedMesher().mesh(shape, support)
         assert_sound(mesh)
