@@ -106,7 +106,7 @@ class RefinementOptions(Options):
         live=True,
     )  # fmt: skip
     looks_to_merge: int = option(
-        4, 'Updates in a row in which two objects claim mostly the same, after which they are one.',
+        2, 'Updates in a row in which two objects claim mostly the same, after which they are one.',
         ge=1, le=1000, live=True,
     )  # fmt: skip
 

@@ -36,6 +36,8 @@ _UNMEASURED_SHIFT_M = 0.05  # of objects that no depth camera saw
 _GOOD_IOU, _GOOD_RESIDUAL_M = 0.9, 0.002
 _CLEAR_IOU, _CLEAR_RESIDUAL_M = 0.01, 0.0003
 _NEAR_M = 0.01
+_NOISE_IOU = 0.005  # less is no difference
+_SHARED_IOU = 0.01  # what an outline may lose where two objects claim one place
 
 
 class Refiner:
@@ -45,6 +47,7 @@ class Refiner:
         """Keep the options; live ones may change."""
         self._options, self._check = options, check
         self._same: Counter[tuple[int, int]] = Counter()
+        self._made: dict[int, ObjectEstimate] = {}  # as they were before others took voxels
 
     def refine(
         self,
@@ -73,6 +76,8 @@ class Refiner:
                 break
             moved = self._moved(current[key], views[key], current, deadline)
             current[key] = moved or current[key]
+        self._made = {k: e for k, e in self._made.items() if k in current}
+        self._made.update((k, current[k]) for k in changed)
         same = self._settle(changed, current, views, mesher, deadline)
         return {k: e for k, e in current.items() if e is not estimates[k]}, same
 
@@ -127,23 +132,33 @@ class Refiner:
             if not set(pair) & set(changed) or _is_late(deadline):
                 continue
             a, b = (current[key] for key in pair)
-            if a.observed_only or b.observed_only or not len(index := claimed(a, b)):
+            if a.observed_only or b.observed_only:
                 self._same.pop(pair, None)
                 continue
-            if _are_one(a, b, len(index)):
-                self._same[pair] += 1
-                if self._same[pair] >= self._options.looks_to_merge:
-                    del self._same[pair]
-                    # The better known stays: that is the identity that others rely on.
-                    kept, gone = sorted((a, b), key=lambda e: (-e.views_used, e.id))
-                    doubles.append((kept.id, gone.id))
+            if self._is_double(pair, current):
+                # The better known stays: that is the identity that others rely on.
+                kept, gone = sorted((a, b), key=lambda e: (-e.views_used, e.id))
+                doubles.append((kept.id, gone.id))
                 continue
-            self._same.pop(pair, None)
-            gone_a, index_b = lost(a, b, index), claimed(b, a)
-            for loser, cells in ((a, index[gone_a]), (b, index_b[lost(b, a, index_b)])):
+            # Until that is certain they are two, and two do not share a place.
+            of_a, of_b = claimed(a, b), claimed(b, a)
+            gone_a, gone_b = of_a[lost(a, b, of_a)], of_b[lost(b, a, of_b)]
+            for loser, cells in ((a, gone_a), (b, gone_b)):
                 carved = self._carved(loser, cells, views[loser.id], mesher)
                 current[loser.id] = carved or loser
         return doubles
+
+    def _is_double(self, pair: tuple[int, int], current: Mapping[int, ObjectEstimate]) -> bool:
+        """Return whether a pair claimed mostly the same for long enough, before it was settled."""
+        a, b = (self._made.get(key, current[key]) for key in pair)
+        if not _are_one(a, b, len(claimed(a, b))):
+            self._same.pop(pair, None)
+            return False
+        self._same[pair] += 1
+        if self._same[pair] < self._options.looks_to_merge:
+            return False
+        del self._same[pair]
+        return True
 
     def _carved(
         self,
@@ -157,7 +172,7 @@ class Refiner:
         if found is None:
             return None
         carved = remade(estimate, *found, views, self._check, estimate.T_world_object)
-        return carved if _agrees_as_well(carved, estimate) else None
+        return carved if _agrees_as_well(carved, estimate, _SHARED_IOU) else None
 
 
 def remade(
@@ -221,10 +236,12 @@ def _apply(
     return remade(estimate, mesh, shape, views, check, pose)
 
 
-def _agrees_as_well(new: ObjectEstimate, old: ObjectEstimate) -> bool:
+def _agrees_as_well(
+    new: ObjectEstimate, old: ObjectEstimate, tolerated_iou: float = _NOISE_IOU
+) -> bool:
     """Return whether the views speak no more against an estimate than against a former one."""
     a, b = new.self_check, old.self_check
-    worse = a.silhouette_iou < b.silhouette_iou - 0.005
+    worse = a.silhouette_iou < b.silhouette_iou - tolerated_iou
     worse |= a.depth_residual_m > b.depth_residual_m + 0.0003
     return not worse and new.watertight >= old.watertight and a.passed >= b.passed
 

@@ -143,3 +143,20 @@ def test_two_that_claim_the_same_for_long_are_one(label, expected):
     for look in range(3):
         _, same = refiner.refine([2], both, {1: [], 2: []}, MESHER)
         assert same == (expected if look == 2 else [])
+
+
+def test_what_may_be_one_shares_no_place_until_that_is_certain():
+    refiner, both = (
+        Refiner(RefinementOptions(looks_to_merge=3), CHECK),
+        neighbours('object', 0.045),
+    )
+    shared = penetration_volume_m3(both[1].mesh, both[2].mesh)
+    settled = dict(both)
+    for changed in (2, 1, 2):  # one gets a new mesh, the other is as it was settled
+        now = settled | {changed: both[changed]}
+        new, same = refiner.refine([changed], now, {1: [], 2: []}, MESHER)
+        settled = now | new
+        if not same:
+            left = penetration_volume_m3(settled[1].mesh, settled[2].mesh)
+            assert left < 0.2 * shared
+    assert same == [(1, 2)]
