@@ -25,6 +25,9 @@ BULKY = (
 _MADE_BULKY = ('bench', 'cabinet', 'chair', 'display', 'lamp', 'loudspeaker', 'table')
 _MADE_COUNT = 10_000  # objects of each family from which scenes draw
 _SMALLEST_M = 0.035
+# Half of the objects that are trained on are stretched, so that proportions are no memory.
+_STRETCHED, _MOST_STRETCH = 0.5, 1.4
+_AS_IS = np.ones(3)
 # Thinner things cannot be told from their support at the distances of the cameras.
 _THINNEST_M = 0.006
 
@@ -112,7 +115,8 @@ class Library:
     ) -> Item:
         """Return an object whose longest extent is within a range, in metres."""
         for _ in range(200):
-            item = _item(self._model(self._name(split, shares, rng)), size_m, rng)
+            model = self._model(self._name(split, shares, rng))
+            item = _item(model, _stretch(rng) if split == 'train' else _AS_IS, size_m, rng)
             if item is not None:
                 return item
         raise InputError(f'objects of {split}', f'none of {size_m} m', 'some of that size')
@@ -138,17 +142,28 @@ class Library:
         return self.collection.load(name)
 
 
+def _stretch(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return factors (3,) of the axes, of which the longest one is 1."""
+    if rng.random() >= _STRETCHED:
+        return _AS_IS
+    factors = np.exp(rng.uniform(-np.log(_MOST_STRETCH), np.log(_MOST_STRETCH), 3))
+    return np.asarray(factors / factors.max())
+
+
 def _item(
-    model: ObjectModel, size_m: tuple[float, float], rng: np.random.Generator
+    model: ObjectModel,
+    stretch: NDArray[np.float64],
+    size_m: tuple[float, float],
+    rng: np.random.Generator,
 ) -> Item | None:
     """Return an object at its size, or None where it does not fit or cannot lie."""
     low, high = max(size_m[0], _SMALLEST_M), size_m[1]
     edge = model.edge_m
     if not model.metric:  # its size is made up anyhow
         edge *= float(rng.uniform(0.6, 1.5))
-    if not low <= edge * LONGEST_EDGE <= high:
+    vertices = model.mesh.vertices.astype(np.float64) * (edge * stretch)
+    if not low <= edge * LONGEST_EDGE <= high or np.ptp(vertices, axis=0).max() < low:
         return None
-    vertices = model.mesh.vertices.astype(np.float64) * edge
     if np.ptp(vertices, axis=0).min() < _THINNEST_M:
         return None
     try:

@@ -8,15 +8,11 @@ completed in. No object is in two splits.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-import concurrent.futures
 import dataclasses
 import functools
-import logging
-import multiprocessing
 from pathlib import Path
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.config import option, PluginConfig
@@ -27,14 +23,13 @@ from recon3d_core.data.partial.truth import true_occupancy
 from recon3d_core.data.sets import cache
 from recon3d_core.data.sets.batches import rng_of, seed_of
 from recon3d_core.data.sets.household import HouseholdConfig, HouseholdSet
+from recon3d_core.data.sets.preparing import make_all
 from recon3d_core.errors import InputError
 from recon3d_core.fusion.evidence_cube import cube_of, evidence_in
 from recon3d_core.geometry.grids import VoxelGrid
 from recon3d_core.models.tsdf_completion.evidence import BELOW, HEIGHT
 import torch
 from torch import Tensor
-
-logger = logging.getLogger(__name__)
 
 VESSEL_FAMILIES = ('bowl', 'glass', 'mug', 'pan')
 OBJECT_RESOLUTION = 48  # the pipeline's default for the grids of objects
@@ -246,18 +241,7 @@ class PartialSet:
         """
         draws = range(self.config.draws) if split == 'train' else (-1,)
         jobs = [(name, draw) for draw in draws for name in self.names(split)]
-        make = functools.partial(_make, self)
-        if workers == 1:
-            self._count(map(make, jobs), split, len(jobs))
-            return
-        context = multiprocessing.get_context('spawn')
-        with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
-            self._count(pool.map(make, jobs, chunksize=8), split, len(jobs))
-
-    def _count(self, made: Iterable[None], split: str, total: int) -> None:
-        for done, _ in enumerate(made, 1):
-            if done % max(total // 20, 1) == 0 or done == total:
-                logger.info('%s %s: %d of %d objects', self.name, split, done, total)
+        make_all(functools.partial(_make, self), jobs, f'{self.name} {split}, objects', workers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,6 +275,5 @@ class PartialRow:
 
 
 def _make(data: PartialSet, job: tuple[str, int]) -> None:
-    cv2.setNumThreads(1)
     name, draw = job
     data.record(name, evaluation=draw < 0, draw=max(draw, 0))

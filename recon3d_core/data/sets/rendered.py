@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Sequence
-import concurrent.futures
+from collections.abc import Sequence
 import functools
-import logging
-import multiprocessing
 from pathlib import Path
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -30,10 +26,9 @@ from recon3d_core.data.sets.batches import (
     rng_of,
 )
 from recon3d_core.data.sets.drawn import DEPTH_STEP, draw_object, Drawing
+from recon3d_core.data.sets.preparing import make_all
 from recon3d_core.data.view_sampling import ViewRange
 from recon3d_core.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 EVALUATION_VIEWS = 24
 
@@ -119,19 +114,8 @@ class RenderedSet(DataSet):
             split: `train` for training views, `val` or `test` for evaluation views.
             workers: Processes.
         """
-        names = list(self.names(split))
         render = functools.partial(_render, self, split != 'train')
-        if workers == 1:
-            self._count(map(render, names), split, len(names))
-            return
-        context = multiprocessing.get_context('spawn')
-        with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
-            self._count(pool.map(render, names, chunksize=16), split, len(names))
-
-    def _count(self, rendered: Iterable[None], split: str, total: int) -> None:
-        for done, _ in enumerate(rendered, 1):
-            if done % max(total // 20, 1) == 0 or done == total:
-                logger.info('%s %s: %d of %d objects', self.name, split, done, total)
+        make_all(render, self.names(split), f'{self.name} {split}, objects', workers)
 
     def sample(self, name: str, views: int) -> Sample:
         """Return an object with the first `views` of its evaluation views, with depth and surface.
@@ -186,5 +170,4 @@ class RenderedSet(DataSet):
 
 
 def _render(dataset: RenderedSet, evaluation: bool, name: str) -> None:
-    cv2.setNumThreads(1)
     dataset.record(name, evaluation=evaluation)

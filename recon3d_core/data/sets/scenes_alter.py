@@ -15,8 +15,8 @@ Floats = NDArray[np.float32]
 class AlterOptions(Options):
     """How training views are altered."""
 
-    size: float = option(
-        1.0, 'Size of the altered views, of that of the kept ones: smaller ones train faster.',
+    part: float = option(
+        1.0, 'Part of the width and of the height that is shown: smaller ones train faster.',
         ge=0.1, le=1.0,
     )  # fmt: skip
     zoom: float = option(1.7, 'Largest factor by which a part is enlarged.', ge=1.0, le=4.0)
@@ -43,7 +43,7 @@ class SceneImages(NamedTuple):
 
 def altered(view: SceneImages, options: AlterOptions, rng: np.random.Generator) -> SceneImages:
     """Return a view altered at random; the one given stays as it was."""
-    view = _zoomed(view, options.zoom, options.size, rng)
+    view = _zoomed(view, options.zoom, options.part, rng)
     if rng.random() < 0.5:
         view = SceneImages(view.rgb[:, ::-1], view.depth_m[:, ::-1], view.instances[:, ::-1])
     rgb = _colored(view.rgb.astype(np.float32) / np.float32(255), options.colors, rng)
@@ -57,13 +57,13 @@ def altered(view: SceneImages, options: AlterOptions, rng: np.random.Generator) 
     return SceneImages(pixels, depth_m, np.ascontiguousarray(view.instances))
 
 
-def _zoomed(view: SceneImages, most: float, scale: float, rng: np.random.Generator) -> SceneImages:
-    """Return a random part of a view, at `scale` times the size of the whole."""
+def _zoomed(view: SceneImages, most: float, share: float, rng: np.random.Generator) -> SceneImages:
+    """Return a random part of a view, of `share` of its edges, enlarged at random."""
     factor = 1 + (most - 1) * max(0.0, float(rng.uniform(-0.6, 1)))
     height, width = view.instances.shape
-    h, w = round(height / factor), round(width / factor)
     # Networks halve the resolution: an even number of pixels each way.
-    size = (2 * round(scale * width / 2), 2 * round(scale * height / 2))
+    size = (2 * round(share * width / 2), 2 * round(share * height / 2))
+    w, h = (round(edge / factor) for edge in size)
     if (w, h) == (width, height) == size:
         return view
     y, x = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))

@@ -30,7 +30,7 @@ class Embedding(NamedTuple):
     """What the network says of each pixel at half the resolution.
 
     Attributes:
-        places: (B, 2, h, w) x and y of the place it belongs to, in heights of the image.
+        places: (B, 2, h, w) x and y of the place it belongs to, in heights of the whole image.
         log_sharpness: (B, 1, h, w) logarithm of the sharpness of its object's Gaussian.
         seed_logits: (B, 1, h, w) how good a beginning of an object it is.
     """
@@ -77,8 +77,11 @@ class CenterMask(Network):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def preprocess(self, images: Tensor, depth_m: Tensor | None = None) -> Tensor:
-        """Return what the network is shown (B, 8, H, W), see `network_inputs`."""
-        return network_inputs(images, depth_m)
+        """Return what the network is shown (B, 8, H, W), see `network_inputs`.
+
+        Images of another size than the network's are parts of images of its size.
+        """
+        return network_inputs(images, depth_m, self.config.width)
 
     def forward(self, inputs: Tensor) -> Embedding:
         """Return the embedding of inputs (B, 8, H, W); H and W are even."""
@@ -101,7 +104,8 @@ class CenterMask(Network):
         raw = self.heads(deep)[..., :rows, :columns].float()
         low, high = _SHARPNESS_RANGE
         sharpness = (_FIRST_SHARPNESS + 3 * raw[:, 2:3]).clamp(low, high)
-        return Embedding(_grid(raw) + _REACH * raw[:, :2], sharpness, raw[:, 3:])
+        places = _grid(raw, self.config.height / STRIDE) + _REACH * raw[:, :2]
+        return Embedding(places, sharpness, raw[:, 3:])
 
     def loss(self, images: Tensor, depth_m: Tensor, instances: Tensor) -> Tensor:
         """Return the training loss, a scalar.
@@ -124,9 +128,9 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> lis
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
 
-def _grid(like: Tensor) -> Tensor:
-    """Return the places (1, 2, h, w) of the pixels themselves, in heights of the image."""
+def _grid(like: Tensor, unit: float) -> Tensor:
+    """Return the places (1, 2, h, w) of the pixels themselves, in units of so many pixels."""
     height, width = like.shape[2:]
-    y = torch.arange(height, device=like.device, dtype=torch.float32) / height
-    x = torch.arange(width, device=like.device, dtype=torch.float32) / height
+    y = torch.arange(height, device=like.device, dtype=torch.float32) / unit
+    x = torch.arange(width, device=like.device, dtype=torch.float32) / unit
     return torch.stack(torch.meshgrid(x, y, indexing='xy'))[None]
