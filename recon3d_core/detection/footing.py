@@ -1,7 +1,8 @@
 """What a thing stands on where no support was found: level surface around its foot.
 
 A table that things cover, a shelf's board seen at a flat angle, or the top of another thing shows
-too little of itself to be found as a plane. Around the foot of a mask some of it is often seen.
+too little of itself to be found as a plane. Around the foot of a mask some of it is often seen. Where
+other things or the image's border hide the foot, nothing tells that it stands on nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.detection.surfaces import world_points
+from recon3d_core.geometry.transforms import apply, invert
 from recon3d_core.types import Frame, Plane
 
 Mask = NDArray[np.bool_]
@@ -21,6 +23,9 @@ _LEVEL_M = 0.006  # within it, points are one level surface; noise adds to it
 _MOST = 0.6  # of the points near the foot that must be level
 _LEAST_PX = 60
 _FOOT = 0.03  # of a thing's points; below are errors of depth
+_LOWEST = 0.15  # of its height
+_BELOW = 0.01  # of the image's width: so far below its lowest pixels is what carries them
+_HIDDEN = 0.4  # of the foot that is hidden: what carries it may be there
 
 
 def ground_at_foot(
@@ -67,3 +72,42 @@ def ground_at_foot(
     if len(level) < max(_LEAST_PX, _MOST * len(height)):
         return None
     return Plane(up_world, -float(np.median(level)))
+
+
+def foot_is_hidden(
+    frame: Frame, mask: Mask, others: Mask, up_world: NDArray[np.float64] | None
+) -> bool:
+    """Return whether other things or the image's border may hide what a thing stands on.
+
+    Args:
+        frame: Its frame, with depth and pose.
+        mask: (H, W) its pixels, some of them with depth.
+        others: (H, W) pixels of all other things.
+        up_world: (3,) direction against gravity; None where unknown.
+    """
+    if up_world is None:
+        return False
+    rows, columns = np.nonzero(mask & (frame.depth > 0))
+    y0, x0 = int(rows.min()), int(columns.min())
+    part = np.s_[y0 : rows.max() + 1, x0 : columns.max() + 1]
+    points = world_points(frame, mask[part] & (frame.depth[part] > 0), (x0, y0))
+    height = points @ up_world.astype(np.float32)
+    low, high = np.quantile(height, (_FOOT, 1 - _FOOT))
+    foot = height <= low + _LOWEST * (high - low)
+    down = _down_in_image(frame, points[foot].mean(0), up_world) * _BELOW * mask.shape[1]
+    x, y = np.rint(columns[foot] + down[0]), np.rint(rows[foot] + down[1])
+    inside = (x >= 0) & (x < mask.shape[1]) & (y >= 0) & (y < mask.shape[0])
+    at = y[inside].astype(int), x[inside].astype(int)
+    own, behind = np.count_nonzero(mask[at]), np.count_nonzero(others[at])
+    hidden = len(x) - np.count_nonzero(inside) + behind
+    return bool(hidden > _HIDDEN * (len(x) - own))
+
+
+def _down_in_image(
+    frame: Frame, point_world_m: NDArray[np.floating], up_world: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the direction (2,) in which gravity pulls a point in the image."""
+    ends = np.stack([point_world_m, point_world_m - 0.01 * up_world])
+    pixels = frame.camera.project(apply(invert(frame.pose), ends))
+    along: NDArray[np.float64] = pixels[1] - pixels[0]
+    return along / max(float(np.linalg.norm(along)), 1e-9)

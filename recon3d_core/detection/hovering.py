@@ -16,7 +16,7 @@ from recon3d_core.types import Detection, Plane
 _HOVERS_M = 0.03
 _LOWEST = 0.03  # of the points: below them is noise
 _CONTACT_M = 0.02  # so far below and above its lowest points something may carry it
-_CARRIES = 0.4  # of its width: what is narrower does not hold it
+_CARRIES = 0.2  # of its width: what is narrower does not hold it
 _BELOW = 0.3  # of the wider one's width: so far apart are middles of what stands below
 _LEAST_POINTS = 20
 
@@ -71,8 +71,10 @@ class _Part:
             return False
         near = np.abs(other.height_m - self.foot_m) <= _CONTACT_M
         if np.count_nonzero(near) < _LEAST_POINTS // 4:
-            # A gap, unless what stands there reaches it elsewhere.
-            return bool(other.height_m.max() < self.foot_m)
+            # A gap, unless what stands there reaches it elsewhere. What is wider than a shade may be
+            # another thing that carries it where nobody sees it.
+            gap = other.height_m.max() < self.foot_m
+            return bool(gap and other.width_m <= self.width_m)
         return _middle_and_width(other.flat_m[near])[1] < _CARRIES * self.width_m
 
 

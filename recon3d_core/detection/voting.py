@@ -22,7 +22,7 @@ from recon3d_core.detection.depth_cluster import (
     depth_noise_m,
     DepthClusterDetector,
 )
-from recon3d_core.detection.footing import ground_at_foot
+from recon3d_core.detection.footing import foot_is_hidden, ground_at_foot
 from recon3d_core.detection.hovering import join_hovering
 from recon3d_core.detection.planes import Support, within
 from recon3d_core.detection.surfaces import detection_of, world_points
@@ -49,6 +49,7 @@ _NOISES = 2.5  # so much of depth's noise does not tell a thing from a print
 _FLOOR_M = 0.004  # what is lower is the support itself
 _MEASURED = 0.2  # part of a mask that depth must see to have a say
 _LEAST_POINTS = 30
+_RISES = 0.8  # of a mask's points: what is cut off is not much
 _SAMPLES = 400
 
 
@@ -123,7 +124,10 @@ class VotingDetector(Detector):
         self._knows_supports = self._clusters.knows_supports(frame)
         found = self._masks.detect(frame).items
         ground = _Ground(frame, supports)
-        masks = [self._on_support(item, frame, supports, ground) for item in found]
+        every = np.sum([item.mask for item in found], axis=0) if found else None
+        masks = [
+            self._on_support(item, every > item.mask, frame, supports, ground) for item in found
+        ]
         votes = [
             _Vote(item.mask, item.score, item.support, stands=_stands(item)) for item in clusters
         ]
@@ -153,7 +157,12 @@ class VotingDetector(Detector):
         )
 
     def _on_support(
-        self, item: Detection, frame: Frame, supports: list[Support], ground: _Ground
+        self,
+        item: Detection,
+        others: Mask,
+        frame: Frame,
+        supports: list[Support],
+        ground: _Ground,
     ) -> _Vote:
         """Return a mask without what lies on its support, confirmed where most of it rises."""
         x0, y0, x1, y1 = item.box_xyxy
@@ -174,14 +183,16 @@ class VotingDetector(Detector):
         if glass:
             return _Vote(item.mask, item.score, plane, confirmed=True)
         if plane is None:
-            return _Vote(item.mask, item.score, confirmed=not self._knows_supports)
+            unknown = not self._knows_supports
+            unknown = unknown or foot_is_hidden(frame, item.mask, others, ground.up)
+            return _Vote(item.mask, item.score, confirmed=unknown)
         height = plane.height_m(points)
         top = np.quantile(height[few], _TOP)
         if top < max(self.config.min_rise_m, _NOISES * float(np.median(noise))):
             return _Vote(item.mask, 0.0)
         whole = item.mask.copy()
         rises = height > np.maximum(_FLOOR_M, 1.5 * noise)
-        if rises.mean() >= _MOST:  # else it is as flat as a plate, and the support not level
+        if rises.mean() >= _RISES:  # else it is as flat as a plate, and the support not level
             whole[part][measured] = rises
         return _Vote(whole, item.score, plane, confirmed=True)
 

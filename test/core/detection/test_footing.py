@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from recon3d_core.detection.footing import ground_at_foot
+from recon3d_core.detection.footing import foot_is_hidden, ground_at_foot
 from recon3d_core.detection.surfaces import world_points
 from recon3d_core.types import Frame
 from tabletop import tabletop
@@ -48,3 +48,28 @@ def test_a_wall_is_no_ground():
     side = np.array([0.0, 1.0, 0.0])
     assert isinstance(frame, Frame)
     assert ground_at_foot(frame, mask, points, 0.001, side) is None
+
+
+def test_a_foot_in_the_open_is_seen_and_one_behind_another_thing_is_not():
+    frame, mask, _ = seen()
+    none = np.zeros_like(mask)
+    assert not foot_is_hidden(frame, mask, none, UP)
+    rows = np.flatnonzero(mask.any(1))
+    before = none.copy()
+    before[rows[4 * len(rows) // 5] :] = True
+    assert foot_is_hidden(frame, mask & ~before, before, UP)
+    # As much of it in the open, and the other thing above.
+    above = none.copy()
+    above[: rows[len(rows) // 2]] = True
+    assert not foot_is_hidden(frame, mask & ~above, above, UP)
+    assert not foot_is_hidden(frame, mask & ~before, before, None), 'which way is down?'
+
+
+def test_the_border_of_the_image_hides_a_foot():
+    frame, mask, _ = seen()
+    last = np.flatnonzero(mask.any(1))[-1] - 8
+    camera = dataclasses.replace(frame.camera, height=last)
+    cut = dataclasses.replace(
+        frame, camera=camera, rgb=frame.rgb[:last], depth_m=frame.depth[:last], truth=None
+    )
+    assert foot_is_hidden(cut, mask[:last], np.zeros_like(mask[:last]), UP)

@@ -52,6 +52,8 @@ def test_the_nearest_middle_has_the_shade():
         pytest.param(block(0.15, 0.0, 0.03, y=-0.2), id='what hides its lower part'),
         pytest.param(block(0.15, 0.0, 0.03, support=None), id='what stands on nothing known'),
         pytest.param(block(0.15, 0.1, 0.2), id='what hovers itself'),
+        pytest.param(block(0.25, 0.0, 0.03), id='what is wider, and carries it unseen'),
+        pytest.param(block(0.06, 0.0, 0.25), id='what is narrow, and carries it'),
     ],
 )
 def test_what_is_carried_is_an_object_of_its_own(other):
