@@ -192,8 +192,8 @@ class View:
         frame: The frame; its pose is known.
         mask: (H, W) bool, pixels of the object.
         box_xyxy: Pixel box of the mask, both ends inclusive.
-        others: (H, W) bool, pixels that belong to something in front, which say nothing of the
-            object; or None.
+        others: (H, W) bool, pixels of other objects; or None. What they hide of the object is
+            unknown, and without depth they say nothing of it.
         support: Plane that the object stands on, or None where unknown.
     """
 

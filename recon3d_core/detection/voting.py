@@ -124,7 +124,7 @@ class VotingDetector(Detector):
         self._knows_supports = self._clusters.knows_supports(frame)
         found = self._masks.detect(frame).items
         ground = _Ground(frame, supports)
-        every = np.sum([item.mask for item in found], axis=0) if found else None
+        every = np.sum([item.mask for item in found], axis=0)
         masks = [
             self._on_support(item, every > item.mask, frame, supports, ground) for item in found
         ]

@@ -13,7 +13,7 @@ from recon3d_core.fusion._project import Window
 from recon3d_core.geometry.cameras import Camera, pixel_rays
 from recon3d_core.types import View
 
-SILENT, OBJECT, BACKGROUND, HOLE, OTHER = 0, 1, 2, 3, 4
+SILENT, OBJECT, BACKGROUND, HOLE = 0, 1, 2, 3
 MIN_COSINE = 0.2
 FULL_TRUST_M = 0.8
 EDGE_TRUST = 0.15
@@ -24,8 +24,8 @@ class Evidence:
     """A view's pixels in a window, flattened, with one silent pixel appended.
 
     Attributes:
-        label: (n + 1,) uint8: SILENT says nothing; OBJECT, OTHER (of another object) and
-            BACKGROUND have depth; HOLE lies outside of the mask and has none.
+        label: (n + 1,) uint8: SILENT says nothing; OBJECT and BACKGROUND, other objects
+            included, have depth; HOLE has none, and lies outside of all masks.
         depth_m: (n + 1,) float32.
         weight: (n + 1,) float32 trust in [0, 1] of a depth; OBJECT pixels only.
         vote: (n + 1,) float32 vote of a depth, in [0, 1], for the surface being the object's.
@@ -72,7 +72,7 @@ def gather(view: View, window: Window, jump_m: float) -> Evidence:
     label = np.where(mask, np.where(valid, OBJECT, SILENT), np.where(valid, BACKGROUND, HOLE))
     if view.others is not None:
         other = view.others[part] & ~mask
-        label[other] = np.where(valid[other], OTHER, SILENT)
+        label[other & ~valid] = SILENT
     camera = view.frame.camera.cropped(
         window.columns.start, window.rows.start, window.shape[1], window.shape[0]
     )

@@ -20,7 +20,6 @@ from recon3d_core.fusion._evidence import (
     gather,
     HOLE,
     OBJECT,
-    OTHER,
 )
 from recon3d_core.fusion._grow import growth
 from recon3d_core.fusion._project import pose_of, project_centers, window_of
@@ -162,8 +161,9 @@ class TsdfObjectReconstructor(Reconstructor):
         ahead -= depth_m
         apart = np.abs(ahead)
         background, thing = label == BACKGROUND, label == OBJECT
-        # Whose surface it is, masks may get wrong; that it is behind, depth says.
-        free = (background | (label == OTHER)) & (ahead > 0.4 * truncation)
+        # That it is behind, depth says. Whose surface it is, masks may get wrong: it is a vote, so
+        # that what some masks hold of a neighbour goes to whom most give it.
+        free = background & (ahead > 0.4 * truncation)
         free |= thing & (ahead > truncation)
         state.free += free
         surface = background & (apart <= 0.4 * truncation)
