@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 import dataclasses
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,18 @@ class Boxed(Protocol):
     @property
     def size_m(self) -> Array:
         """Edges (3,) of the box."""
+
+
+class Meshed(Boxed, Protocol):
+    """The same with a mesh in the world's frame."""
+
+    @property
+    def mesh(self) -> Mesh:
+        """Its surface."""
+
+
+Some = TypeVar('Some', bound=Boxed)
+Other = TypeVar('Other', bound=Boxed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +75,35 @@ class MatchResult:
     recall: float
 
 
+def upright_overlap(a: Boxed, b: Boxed) -> float:
+    """Return the IoU of two upright boxes; 0 where they stand on different planes."""
+    try:
+        return box_iou_3d(a.T_world_object, a.size_m, b.T_world_object, b.size_m)
+    except InputError:  # tilted: a box that lies on its side is not this object's
+        return 0.0
+
+
+def same_axes_overlap(estimate: Meshed, truth: Meshed) -> float:
+    """Return the IoU of the boxes of two meshes along the axes of the true one's box.
+
+    The heading of a round thing's least footprint is chance: the upright boxes of a can and of
+    itself, turned by 45 degrees, have an IoU of .71. Here only place and extent count.
+    """
+    axes = truth.T_world_object[:3, :3]
+    a, b = (np.asarray(one.mesh.vertices_m, np.float64) @ axes for one in (estimate, truth))
+    if not len(a) or not len(b):
+        return 0.0
+    common = np.minimum(a.max(0), b.max(0)) - np.maximum(a.min(0), b.min(0))
+    shared = float(np.maximum(common, 0).prod())
+    union = float(np.ptp(a, axis=0).prod() + np.ptp(b, axis=0).prod()) - shared
+    return shared / union if union > 0 else 0.0
+
+
 def match_objects(
-    estimates: Iterable[Boxed], truth: Iterable[Boxed], min_iou: float = 0.5
+    estimates: Iterable[Some],
+    truth: Iterable[Other],
+    min_iou: float = 0.5,
+    overlap: Callable[[Some, Other], float] = upright_overlap,
 ) -> MatchResult:
     """Match estimates to true objects one to one, with the largest sum of overlaps.
 
@@ -72,12 +111,13 @@ def match_objects(
         estimates: The objects found; a mapping's `.values()` will do.
         truth: The true objects that could be found.
         min_iou: Pairs of a smaller overlap are none.
+        overlap: Overlap in [0, 1] of an estimate and a true object.
     """
     found, real = list(estimates), list(truth)
     overlaps = np.zeros((len(found), len(real)))
     for i, estimate in enumerate(found):
         for j, true in enumerate(real):
-            overlaps[i, j] = _overlap(estimate, true)
+            overlaps[i, j] = overlap(estimate, true)
     # Pairs that are none must not cost a pair that is one.
     gains = np.where(overlaps >= min_iou, overlaps, 0.0)
     rows, columns = linear_sum_assignment(gains, maximize=True)
@@ -91,13 +131,6 @@ def match_objects(
         len(matches) / len(found) if found else 1.0,
         len(matches) / len(real) if real else 1.0,
     )
-
-
-def _overlap(a: Boxed, b: Boxed) -> float:
-    try:
-        return box_iou_3d(a.T_world_object, a.size_m, b.T_world_object, b.size_m)
-    except InputError:  # tilted: a box that lies on its side is not this object's
-        return 0.0
 
 
 def surface_distances_m(
@@ -185,7 +218,7 @@ class IdSwitchCounter:
             for true_id, owner in self._owner.items()
             if owner in estimates
             and true_id in truth
-            and _overlap(estimates[owner], truth[true_id]) >= self._min_iou
+            and upright_overlap(estimates[owner], truth[true_id]) >= self._min_iou
         }
         taken = set(kept.values())
         rest = match_objects(

@@ -16,7 +16,7 @@ from recon3d_core.meshing.sampling import sample_surface
 from recon3d_core.metrics.contact import floating_gap_m, penetration_share
 from recon3d_core.metrics.instances import InstanceMatch
 from recon3d_core.metrics.parsing import match_boxes_3d, PosedObject
-from recon3d_core.metrics.scene import match_objects, MatchResult
+from recon3d_core.metrics.scene import match_objects, MatchResult, same_axes_overlap
 from recon3d_core.metrics.solids import cells_of, MeshSolid
 from recon3d_core.training.scene_runs import least_px, Run, SceneObject, UP
 from recon3d_core.types import Frame, Mesh, Plane
@@ -126,7 +126,8 @@ class SceneScore:
     Attributes:
         scene: Name of the scene.
         kind: What its objects stand on.
-        matched: Which object is which, by overlap of boxes.
+        matched: Which object is which, by overlap of upright boxes.
+        same_axes: How many are, by overlap of boxes along the true ones' axes.
         boxes: The same for average precision.
         parsed: What was found and what is there in an image of the sweep.
         objects: Scores of each true object; without `iou` where it was not found.
@@ -140,6 +141,7 @@ class SceneScore:
     scene: str
     kind: str
     matched: MatchResult
+    same_axes: int
     boxes: InstanceMatch
     parsed: tuple[Sequence[PosedObject], Sequence[PosedObject]]
     objects: Sequence[Mapping[str, float | str]]
@@ -175,7 +177,8 @@ def score_scene(
     aside = [one for key, one in frame.truth.objects.items() if key not in truths]
     ignored = {match.estimate_id for match in match_objects(found, aside).matches}
     judged = [one for one in found if one.id not in ignored]
-    matched = match_objects(judged, [one.truth for one in known])
+    real = [one.truth for one in known]
+    matched = match_objects(judged, real)
     by_id = {one.id: one for one in judged}
     partner = {match.truth_id: by_id[match.estimate_id] for match in matched.matches}
     rows: list[Mapping[str, float | str]] = []
@@ -189,8 +192,9 @@ def score_scene(
         scene,
         kind,
         matched,
-        match_boxes_3d(judged, [one.score for one in judged], [one.truth for one in known]),
-        (_posed(judged, frame), _posed([_as_found(one.truth) for one in known], frame)),
+        len(match_objects(judged, real, overlap=same_axes_overlap).matches),
+        match_boxes_3d(judged, [one.score for one in judged], real),
+        (_posed(judged, frame), _posed([_as_found(one) for one in real], frame)),
         rows,
         penetration_share([one.mesh for one in found]),
         _gap_m(found, frame.truth.support_height_m),

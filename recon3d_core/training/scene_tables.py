@@ -14,7 +14,9 @@ from recon3d_core.training.checkpoints import whole_file
 from recon3d_core.training.scene_scores import SceneScore
 from recon3d_core.training.tables import ALL, write_json
 
-FOUND = ('f1', 'precision', 'recall', 'box_ap50', 'box_ap75', 'mask_ap50', 'mask_ap75')
+FOUND = (
+    'f1', 'precision', 'recall', 'f1_same_axes', 'box_ap50', 'box_ap75', 'mask_ap50', 'mask_ap75',
+)  # fmt: skip
 SHAPE = (
     'iou', 'iou_all', 'chamfer_mm', 'chamfer_seen_mm', 'chamfer_unseen_mm', 'fscore',
     'fscore_seen', 'fscore_unseen', 'penetration', 'floating_gap_mm', 'processor_ms',
@@ -46,6 +48,7 @@ def _row(scores: Sequence[SceneScore]) -> dict[str, Any]:
     """Return the figures of a variant: over all objects, scenes or images together."""
     objects = [row for score in scores for row in score.objects]
     pairs = sum(len(score.matched.matches) for score in scores)
+    same_axes = sum(score.same_axes for score in scores)
     estimates = sum(len(score.boxes.scores) for score in scores)
     boxes = [score.boxes for score in scores]
     masks = [match for score in scores for match in score.masks]
@@ -55,6 +58,7 @@ def _row(scores: Sequence[SceneScore]) -> dict[str, Any]:
             stages.setdefault(stage, []).extend(spent)
     values: dict[str, float] = {
         'f1': 2 * pairs / max(1, estimates + len(objects)),
+        'f1_same_axes': 2 * same_axes / max(1, estimates + len(objects)),
         'precision': pairs / estimates if estimates else 1.0,
         'recall': pairs / max(1, len(objects)),
         'box_ap50': instance_ap(boxes, 0.5),

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 import open3d as o3d
 from recon3d_core.data.objects.base import LONGEST_EDGE, ObjectModel
+from recon3d_core.data.objects.stretching import stretch_factors
 from recon3d_core.data.partial.masks import imperfect
 from recon3d_core.data.scenes.resting import draw_resting, resting_poses
 from recon3d_core.data.sets.drawn import draw_rotation
@@ -79,27 +80,29 @@ class Observed:
     points_world_m: NDArray[np.float32]
 
 
-def set_up(model: ObjectModel, rng: np.random.Generator, *, upright: bool, alone: bool) -> Setting:
+def set_up(model: ObjectModel, rng: np.random.Generator, *, training: bool) -> Setting:
     """Return an object at rest, at a size that stands on tables.
 
     Args:
         model: The object.
-        rng: Draws size, attitude and neighbours.
-        upright: Whether it stands as it should; otherwise it does mostly.
-        alone: Whether it has no neighbours.
+        rng: Draws size, attitude and, for training, proportions and neighbours.
+        training: Whether it may be stretched, lie, and have neighbours; otherwise it stands as it
+            should, alone.
     """
     longest = model.edge_m * LONGEST_EDGE * (1 if model.metric else rng.uniform(0.8, 1.25))
     if not SIZES_M[0] <= longest <= SIZES_M[1]:
         longest = float(np.exp(rng.uniform(*np.log((0.1, SIZES_M[1])))))
     vertices = model.mesh.vertices.astype(np.float64)
-    vertices = vertices @ _attitude(vertices, model.category, rng, upright=upright).T
+    if training:
+        vertices *= stretch_factors(rng)
+    vertices = vertices @ _attitude(vertices, model.category, rng, upright=not training).T
     vertices *= longest / LONGEST_EDGE
     low, high = vertices.min(0), vertices.max(0)
     vertices -= [*(low + high)[:2] / 2, low[2]]
     placed = vertices.astype(np.float32)
     scene = ray_scene(Mesh(placed, model.mesh.faces))
     reach = float(np.hypot(*placed[:, :2].T).max())
-    others = [] if alone else _neighbors(reach, longest, rng)
+    others = _neighbors(reach, longest, rng) if training else []
     for mesh in [_table(3 * longest + 0.6), *others]:
         scene.add_triangles(
             o3d.core.Tensor.from_numpy(np.ascontiguousarray(mesh.vertices_m, np.float32)),

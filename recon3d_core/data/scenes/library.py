@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from recon3d_core.data.objects.base import LONGEST_EDGE, ObjectMesh, ObjectModel
 from recon3d_core.data.objects.meshes import ManifestObjects
 from recon3d_core.data.objects.procedural import FIRST_INDEX, HOUSEHOLD, make_object, PREFIX
+from recon3d_core.data.objects.stretching import stretch_factors
 from recon3d_core.data.scenes.resting import resting_poses, RestingPose
 from recon3d_core.errors import InputError, SourceError
 
@@ -25,9 +26,6 @@ BULKY = (
 _MADE_BULKY = ('bench', 'cabinet', 'chair', 'display', 'lamp', 'loudspeaker', 'table')
 _MADE_COUNT = 10_000  # objects of each family from which scenes draw
 _SMALLEST_M = 0.035
-# Half of the objects that are trained on are stretched, so that proportions are no memory.
-_STRETCHED, _MOST_STRETCH = 0.5, 1.4
-_AS_IS = np.ones(3)
 # Thinner things cannot be told from their support at the distances of the cameras.
 _THINNEST_M = 0.006
 
@@ -116,7 +114,8 @@ class Library:
         """Return an object whose longest extent is within a range, in metres."""
         for _ in range(200):
             model = self._model(self._name(split, shares, rng))
-            item = _item(model, _stretch(rng) if split == 'train' else _AS_IS, size_m, rng)
+            stretch = stretch_factors(rng) if split == 'train' else np.ones(3)
+            item = _item(model, stretch, size_m, rng)
             if item is not None:
                 return item
         raise InputError(f'objects of {split}', f'none of {size_m} m', 'some of that size')
@@ -140,14 +139,6 @@ class Library:
             return make_object(name)
         assert self.collection is not None
         return self.collection.load(name)
-
-
-def _stretch(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return factors (3,) of the axes, of which the longest one is 1."""
-    if rng.random() >= _STRETCHED:
-        return _AS_IS
-    factors = np.exp(rng.uniform(-np.log(_MOST_STRETCH), np.log(_MOST_STRETCH), 3))
-    return np.asarray(factors / factors.max())
 
 
 def _item(

@@ -17,7 +17,13 @@ from recon3d_core.data.sets import cache
 from recon3d_core.data.sets.preparing import make_all
 from recon3d_core.errors import InputError
 
-_CODE = ('scenes/*.py', 'synth/rendering.py', 'synth/noise.py', 'synth/materials.py')
+_CODE = (
+    'scenes/*.py',
+    'objects/stretching.py',
+    'synth/rendering.py',
+    'synth/noise.py',
+    'synth/materials.py',
+)
 
 
 class ComposedConfig(PluginConfig):

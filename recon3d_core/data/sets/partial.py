@@ -35,6 +35,7 @@ VESSEL_FAMILIES = ('bowl', 'glass', 'mug', 'pan')
 OBJECT_RESOLUTION = 48  # the pipeline's default for the grids of objects
 _CODE = (
     'partial/*.py',
+    'objects/stretching.py',
     'scenes/resting.py',
     'synth/noise.py',
     '../fusion/evidence_cube.py',
@@ -153,7 +154,7 @@ class PartialSet:
         purpose = 'evaluation' if evaluation else f'training:{draw}'
         for attempt in range(_ATTEMPTS):
             rng = np.random.default_rng([seed_of(f'partial:{purpose}:{name}'), attempt])
-            setting = set_up(model, rng, upright=evaluation, alone=evaluation)
+            setting = set_up(model, rng, training=not evaluation)
             try:
                 return list(self._rows(setting, rng))
             except InputError as error:

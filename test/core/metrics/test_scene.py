@@ -16,8 +16,10 @@ from recon3d_core.metrics.scene import (
     edge_errors,
     IdSwitchCounter,
     match_objects,
+    same_axes_overlap,
     surface_distances_m,
     surface_error_m,
+    upright_overlap,
 )
 from recon3d_core.types import Mesh
 
@@ -65,6 +67,22 @@ def test_matching_is_the_best_of_all_assignments():
             ]
             best = max(best, sum(value for value in overlaps if value >= 0.3))
         assert sum(match.iou for match in result.matches) == pytest.approx(best)
+
+
+def test_along_the_same_axes_a_can_is_itself_however_its_box_is_turned():
+    profile = [(0, -0.05), (0.04, -0.05), (0.04, 0.05), (0, 0.05)]
+    can = object_truth(1, 'can', solids.revolve(profile, 64))
+    turned = can.T_world_object.copy()
+    half = np.sqrt(0.5)
+    turned[:3, :3] = turned[:3, :3] @ [[half, -half, 0], [half, half, 0], [0, 0, 1]]
+    other = dataclasses.replace(can, T_world_object=turned)
+    assert upright_overlap(other, can) == pytest.approx(np.sqrt(0.5), abs=0.01)
+    assert same_axes_overlap(other, can) == pytest.approx(1)
+    half_as_long = a_box(2, 0.05, (0.1, 0.1, 0.1))
+    assert same_axes_overlap(half_as_long, a_box(1, 0)) == pytest.approx(0.5)
+    assert same_axes_overlap(a_box(2, 1), a_box(1, 0)) == 0
+    matched = match_objects([half_as_long], [a_box(1, 0)], 0.4, same_axes_overlap)
+    assert [match.truth_id for match in matched.matches] == [1]
 
 
 def test_surface_distance_of_a_shrunken_ball():
