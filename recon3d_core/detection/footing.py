@@ -25,6 +25,7 @@ _LEAST_PX = 60
 _FOOT = 0.03  # of a thing's points; below are errors of depth
 _LOWEST = 0.15  # of its height
 _BELOW = 0.01  # of the image's width: so far below its lowest pixels is what carries them
+_BLIND = 0.02  # of the image's width: Kinect-like depth has so wide a margin
 _HIDDEN = 0.4  # of the foot that is hidden: what carries it may be there
 
 
@@ -94,13 +95,17 @@ def foot_is_hidden(
     height = points @ up_world.astype(np.float32)
     low, high = np.quantile(height, (_FOOT, 1 - _FOOT))
     foot = height <= low + _LOWEST * (high - low)
+    rows, columns = rows[foot], columns[foot]
     down = _down_in_image(frame, points[foot].mean(0), up_world) * _BELOW * mask.shape[1]
-    x, y = np.rint(columns[foot] + down[0]), np.rint(rows[foot] + down[1])
-    inside = (x >= 0) & (x < mask.shape[1]) & (y >= 0) & (y < mask.shape[0])
-    at = y[inside].astype(int), x[inside].astype(int)
-    own, behind = np.count_nonzero(mask[at]), np.count_nonzero(others[at])
-    hidden = len(x) - np.count_nonzero(inside) + behind
-    return bool(hidden > _HIDDEN * (len(x) - own))
+    x, y = np.rint(columns + down[0]).astype(int), np.rint(rows + down[1]).astype(int)
+    blind = round(_BLIND * mask.shape[1])
+    inside = (x >= blind) & (x < mask.shape[1] - blind)
+    inside &= (y >= blind) & (y < mask.shape[0] - blind)
+    at, foot_m = (y[inside], x[inside]), frame.depth[rows[inside], columns[inside]]
+    # What is behind the foot hides nothing; where depth sees nothing, it may be in front.
+    before = others[at] & (frame.depth[at] <= foot_m + _REACH_M)
+    hidden = len(x) - np.count_nonzero(inside) + np.count_nonzero(before)
+    return bool(hidden > _HIDDEN * (len(x) - np.count_nonzero(mask[at])))
 
 
 def _down_in_image(

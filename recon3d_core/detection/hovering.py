@@ -1,8 +1,8 @@
 """What hovers is a part of what stands below it: the shade of a lamp and its foot.
 
-A thing rests on something about as wide as itself, or it would fall. Where a mask begins above its
-support and below its middle there is only something thin, or a gap in which depth saw nothing, both
-are one object.
+A thing on something much narrower than itself would fall. Where a mask begins above its support, and
+below its middle there is only something thin, or a gap in which depth saw nothing over what is no
+wider, both are one object.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ class Evidence:
 
     Attributes:
         label: (n + 1,) uint8: SILENT says nothing; OBJECT and BACKGROUND, other objects
-            included, have depth; HOLE has none, and lies outside of all masks.
+            included, have depth; HOLE has none, and lies outside of the mask and of
+            the others that the view tells of.
         depth_m: (n + 1,) float32.
         weight: (n + 1,) float32 trust in [0, 1] of a depth; OBJECT pixels only.
         vote: (n + 1,) float32 vote of a depth, in [0, 1], for the surface being the object's.

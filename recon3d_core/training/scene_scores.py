@@ -128,7 +128,7 @@ class SceneScore:
         kind: What its objects stand on.
         matched: Which object is which, by overlap of upright boxes.
         same_axes: How many are, by overlap of boxes along the true ones' axes.
-        boxes: The same for average precision.
+        boxes: Overlaps of the upright boxes, for average precision.
         parsed: What was found and what is there in an image of the sweep.
         objects: Scores of each true object; without `iou` where it was not found.
         penetration: Volume that pairs of found objects share, as part of all volume.

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 import open3d as o3d
-from recon3d_core.data.objects.base import LONGEST_EDGE, ObjectModel
-from recon3d_core.data.objects.stretching import stretch_factors
+from recon3d_core.data.objects.base import ObjectModel
 from recon3d_core.data.partial.masks import imperfect
 from recon3d_core.data.scenes.resting import draw_resting, resting_poses
 from recon3d_core.data.sets.drawn import draw_rotation
+from recon3d_core.data.stretching import stretch_factors
 from recon3d_core.data.synth.noise import DepthNoise
 from recon3d_core.data.synth.solids import box, revolve
 from recon3d_core.data.synth.truth import ray_scene
@@ -89,14 +89,16 @@ def set_up(model: ObjectModel, rng: np.random.Generator, *, training: bool) -> S
         training: Whether it may be stretched, lie, and have neighbours; otherwise it stands as it
             should, alone.
     """
-    longest = model.edge_m * LONGEST_EDGE * (1 if model.metric else rng.uniform(0.8, 1.25))
-    if not SIZES_M[0] <= longest <= SIZES_M[1]:
-        longest = float(np.exp(rng.uniform(*np.log((0.1, SIZES_M[1])))))
+    edge_m = model.edge_m * (1 if model.metric else rng.uniform(0.8, 1.25))
     vertices = model.mesh.vertices.astype(np.float64)
     if training:
         vertices *= stretch_factors(rng)
+    edges = float(np.ptp(vertices, axis=0).max())
+    longest = edge_m * edges
+    if not SIZES_M[0] <= longest <= SIZES_M[1]:
+        longest = float(np.exp(rng.uniform(*np.log((0.1, SIZES_M[1])))))
     vertices = vertices @ _attitude(vertices, model.category, rng, upright=not training).T
-    vertices *= longest / LONGEST_EDGE
+    vertices *= longest / edges
     low, high = vertices.min(0), vertices.max(0)
     vertices -= [*(low + high)[:2] / 2, low[2]]
     placed = vertices.astype(np.float32)

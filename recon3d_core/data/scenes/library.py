@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from recon3d_core.data.objects.base import LONGEST_EDGE, ObjectMesh, ObjectModel
 from recon3d_core.data.objects.meshes import ManifestObjects
 from recon3d_core.data.objects.procedural import FIRST_INDEX, HOUSEHOLD, make_object, PREFIX
-from recon3d_core.data.objects.stretching import stretch_factors
 from recon3d_core.data.scenes.resting import resting_poses, RestingPose
+from recon3d_core.data.stretching import stretch_factors
 from recon3d_core.errors import InputError, SourceError
 
 RANDOM = 'random'  # shapes without any meaning

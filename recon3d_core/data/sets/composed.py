@@ -19,10 +19,11 @@ from recon3d_core.errors import InputError
 
 _CODE = (
     'scenes/*.py',
-    'objects/stretching.py',
+    'stretching.py',
     'synth/rendering.py',
     'synth/noise.py',
     'synth/materials.py',
+    'synth/truth.py',
 )
 
 

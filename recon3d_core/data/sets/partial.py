@@ -35,13 +35,15 @@ VESSEL_FAMILIES = ('bowl', 'glass', 'mug', 'pan')
 OBJECT_RESOLUTION = 48  # the pipeline's default for the grids of objects
 _CODE = (
     'partial/*.py',
-    'objects/stretching.py',
     'scenes/resting.py',
+    'stretching.py',
     'synth/noise.py',
     '../fusion/evidence_cube.py',
     '../fusion/tsdf_object.py',
     '../fusion/_evidence.py',
     '../fusion/_grow.py',
+    '../fusion/_project.py',
+    '../models/tsdf_completion/evidence.py',
     '../meshing/closed.py',
     '../meshing/closing/*.py',
 )

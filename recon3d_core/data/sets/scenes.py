@@ -73,6 +73,7 @@ class ScenesSet(ComposedSet):
 
     name: ClassVar[str] = 'scenes'
     Config: ClassVar[type[ComposedConfig]] = ScenesConfig
+    CODE = ('sets/scenes.py',)
 
     def record_type(self, views: int) -> np.dtype[Any]:
         """Return the type of images, depth in steps and instances of so many views."""

@@ -63,7 +63,7 @@ def _zoomed(view: SceneImages, most: float, share: float, rng: np.random.Generat
     height, width = view.instances.shape
     # Networks halve the resolution: an even number of pixels each way.
     size = (2 * round(share * width / 2), 2 * round(share * height / 2))
-    w, h = (round(edge / factor) for edge in size)
+    w, h = min(width, round(size[0] / factor)), min(height, round(size[1] / factor))
     if (w, h) == (width, height) == size:
         return view
     y, x = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
@@ -105,7 +105,7 @@ def _measured(depth_m: Floats, options: AlterOptions, rng: np.random.Generator) 
         height, width = depth.shape
         for _ in range(int(rng.integers(1, 6))):
             center = (int(rng.integers(width)), int(rng.integers(height)))
-            axes = tuple(int(a) for a in rng.integers(4, height // 5, 2))
+            axes = tuple(int(a) for a in rng.integers(4, max(5, height // 5), 2))
             angle = float(rng.uniform(0, 180))
             cv2.ellipse(depth, center, axes, angle, 0, 360, 0.0, -1)
     return depth

@@ -12,7 +12,7 @@ from recon3d_core.data.scenes.composer import compose, draw_view, scene_name
 from recon3d_core.data.scenes.library import Library, Shares
 from recon3d_core.data.scenes.resting import draw_resting, is_within, resting_poses
 from recon3d_core.data.sets import load_dataset
-from recon3d_core.data.sets.scenes_alter import altered, AlterOptions
+from recon3d_core.data.sets.scenes_alter import altered, AlterOptions, SceneImages
 from recon3d_core.errors import InputError, SourceError
 import torch
 
@@ -158,6 +158,22 @@ def test_the_set_gives_the_same_batch_in_every_process(tmp_path, monkeypatch):
     assert not changed.depth_m.any()
     for before, after in zip(copy, kept, strict=True):
         np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize(
+    ('part', 'shown', 'size'),
+    [(1.0, (243, 323), (244, 324)), (0.5, (240, 320), (120, 160)), (0.1, (240, 320), (24, 32))],
+)
+def test_a_part_of_a_view_has_an_even_size_and_only_what_the_view_has(part, shown, size):
+    rng = np.random.default_rng(0)
+    ids = (np.indices(shown).sum(0) // 40 % 5).astype(np.uint8)
+    view = SceneImages(np.dstack([ids * 50] * 3), ids + np.float32(1), ids)
+    for _ in range(30):
+        options = AlterOptions(part=part, colors=0, blur=0, noise=0, no_depth=0, holes=1)
+        made = altered(view, options, rng)
+        assert made.instances.shape == made.depth_m.shape == made.rgb.shape[:2] == size
+        seen = made.depth_m > 0
+        np.testing.assert_array_equal(made.depth_m[seen], made.instances[seen] + 1.0)
 
 
 def test_what_there_is_not_is_said(library, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from recon3d_core.data.objects.stretching import stretch_factors
+from recon3d_core.data.stretching import stretch_factors
 
 
 def test_half_of_the_draws_are_stretched_and_none_is_enlarged():

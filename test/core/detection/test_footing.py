@@ -65,11 +65,25 @@ def test_a_foot_in_the_open_is_seen_and_one_behind_another_thing_is_not():
     assert not foot_is_hidden(frame, mask & ~before, before, None), 'which way is down?'
 
 
-def test_the_border_of_the_image_hides_a_foot():
+def test_a_thing_far_behind_the_foot_hides_nothing():
+    frame, mask, _ = seen()
+    rows = np.flatnonzero(mask.any(1))
+    low = np.zeros_like(mask)
+    low[rows[4 * len(rows) // 5] :] = True
+    for away_m, hidden in ((-0.1, True), (0.3, False)):
+        depth = np.where(low, frame.depth + np.float32(away_m), frame.depth)
+        other = dataclasses.replace(frame, depth_m=depth.astype(np.float32))
+        assert foot_is_hidden(other, mask & ~low, low, UP) is hidden
+
+
+@pytest.mark.parametrize('blind_px', [0, 3, 6])
+def test_the_border_of_the_image_hides_a_foot(blind_px):
     frame, mask, _ = seen()
     last = np.flatnonzero(mask.any(1))[-1] - 8
     camera = dataclasses.replace(frame.camera, height=last)
+    depth = frame.depth[:last].copy()
+    depth[last - blind_px :] = 0  # as Kinect-like cameras have it
     cut = dataclasses.replace(
-        frame, camera=camera, rgb=frame.rgb[:last], depth_m=frame.depth[:last], truth=None
+        frame, camera=camera, rgb=frame.rgb[:last], depth_m=depth, truth=None
     )
     assert foot_is_hidden(cut, mask[:last], np.zeros_like(mask[:last]), UP)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import cv2
 import numpy as np
 import pytest
 from recon3d_core import registry
@@ -18,6 +21,7 @@ from recon3d_core.detection.voting import (
 )
 from recon3d_core.metrics.instances import instance_f1, match_instances
 from recon3d_core.types import Detections, Plane
+from tabletop import tabletop
 
 
 def mask(*boxes):
@@ -162,6 +166,47 @@ def test_a_plate_is_a_thing_and_a_print_is_none():
     assert len(with_plate) == 1
     assert with_plate[0].support is not None
     assert not [item for item in found if item.mask[table].mean() > 0.5]
+
+
+def standing(**more):
+    """Return a frame, a box on its table, and a detector that is told masks of it."""
+    view = tabletop('box').orbit(1)[0]
+    frame = dataclasses.replace(view.frame, **more)
+    return frame, view.mask, registry.load('detector', 'voting')()
+
+
+def test_a_fringe_on_the_table_is_cut_off_and_half_of_a_mask_is_not():
+    frame, mask, detector = standing()
+    fringed = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    rows = np.flatnonzero(mask.any(1))
+    table = np.zeros_like(mask)
+    # Two thirds of the second mask rise: more than its half, less than most of it.
+    table[rows[-1] + 4 : rows[-1] + 4 + round(0.5 * mask.sum() / 60), 130:190] = True
+    for told, kept in ((fringed, False), (mask | table, True)):
+        detector._masks = _Told([told])
+        whole = max((item.mask & told & ~mask).sum() for item in detector.detect(frame).items)
+        assert (whole > 0.9 * (told & ~mask).sum()) == kept
+
+
+@pytest.mark.parametrize('hidden', [True, False])
+def test_what_hides_a_foot_is_not_held_against_a_thing(hidden, monkeypatch):
+    frame, mask, detector = standing()
+    detector._masks = _Told([mask])
+    # As in a view in which no ground is seen around it, though one was seen before.
+    monkeypatch.setattr(detector._clusters, 'look', lambda frame: ([], []))
+    monkeypatch.setattr(detector._clusters, 'knows_supports', lambda frame: True)
+    monkeypatch.setattr('recon3d_core.detection.voting.ground_at_foot', lambda *_: None)
+    rows = np.flatnonzero(mask.any(1))
+    if hidden:
+        last = rows[-1] - 8
+        camera = dataclasses.replace(frame.camera, height=last)
+        frame = dataclasses.replace(
+            frame, camera=camera, rgb=frame.rgb[:last], depth_m=frame.depth[:last], truth=None
+        )
+        detector._masks = _Told([mask[:last]])
+    frame = dataclasses.replace(frame, gravity_world=np.array([0.0, 0.0, -1.0]))
+    scores = [item.score for item in detector.detect(frame).items]
+    assert scores == ([0.9] if hidden else [])
 
 
 def test_what_lies_flat_over_all_of_a_plane_is_not_carried_by_it():

@@ -78,11 +78,18 @@ def test_along_the_same_axes_a_can_is_itself_however_its_box_is_turned():
     other = dataclasses.replace(can, T_world_object=turned)
     assert upright_overlap(other, can) == pytest.approx(np.sqrt(0.5), abs=0.01)
     assert same_axes_overlap(other, can) == pytest.approx(1)
-    half_as_long = a_box(2, 0.05, (0.1, 0.1, 0.1))
-    assert same_axes_overlap(half_as_long, a_box(1, 0)) == pytest.approx(0.5)
-    assert same_axes_overlap(a_box(2, 1), a_box(1, 0)) == 0
-    matched = match_objects([half_as_long], [a_box(1, 0)], 0.4, same_axes_overlap)
-    assert [match.truth_id for match in matched.matches] == [1]
+    # Askew in the world: .8 of its length and as wide and high.
+    c, s = np.cos(0.5), np.sin(0.5)
+    turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    whole = solids.moved(solids.box((0.2, 0.1, 0.1)), turn)
+    shorter = solids.moved(solids.box((0.16, 0.1, 0.1)), turn)
+    true = object_truth(1, 'box', whole)
+    found = object_truth(2, 'box', shorter)
+    assert same_axes_overlap(found, true) == pytest.approx(0.8, abs=1e-4)
+    aside = object_truth(3, 'box', solids.moved(whole, None, (1, 0, 0)))
+    assert same_axes_overlap(aside, true) == 0
+    matched = match_objects([aside, found], [true], 0.75, same_axes_overlap)
+    assert [match.estimate_id for match in matched.matches] == [2]
 
 
 def test_surface_distance_of_a_shrunken_ball():

@@ -67,6 +67,31 @@ def test_lovasz_hinge_is_the_jaccard_loss_where_it_is_certain():
     assert lovasz_hinge(2 * found - 1, truth).tolist() == pytest.approx([2 * (1 - 2 / 4), 0])
 
 
+def test_a_part_of_a_view_is_shown_as_it_is_in_the_whole():
+    rng = np.random.default_rng(0)
+    ramp = np.indices((96, 128)).sum(0) / 200 + 0.8
+    depth = torch.from_numpy(ramp + rng.normal(0, 0.002, ramp.shape)).float()[None, None]
+    rgb = torch.from_numpy(rng.random((1, 3, 96, 128), np.float32))
+    rows, columns = np.s_[24:72], np.s_[32:96]
+    whole = network_inputs(rgb, depth)[..., rows, columns]
+    part = network_inputs(rgb[..., rows, columns], depth[..., rows, columns], 128)
+    alone = network_inputs(rgb[..., rows, columns], depth[..., rows, columns])
+    inner = np.s_[..., 8:-8, 8:-8]
+    # Colours, whether there is depth, and slopes; the mean of all depth is another one.
+    for channel in (0, 1, 2, 3, 6, 7):
+        torch.testing.assert_close(part[:, channel][inner], whole[:, channel][inner])
+    assert not torch.allclose(alone[:, 6:][inner], whole[:, 6:][inner], atol=1e-3)
+
+
+def test_places_of_a_part_are_in_heights_of_the_whole_image():
+    network = create_network('centermask', **SMALL).eval()
+    with torch.no_grad():
+        network.heads.weight.zero_()
+        places = [network(torch.zeros(1, 8, *size)).places for size in (SIZE, (36, 48))]
+    torch.testing.assert_close(places[1], places[0][..., :18, :24])
+    assert places[0][0, 1, -1, 0] == pytest.approx(35 / 36)
+
+
 def ideal(ids: np.ndarray) -> Embedding:
     """Return the embedding of a network that knows everything."""
     half = ids[::2, ::2]
