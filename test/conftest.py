@@ -6,6 +6,7 @@ import importlib.util
 import os
 from pathlib import Path
 import signal
+import sys
 
 import hypothesis
 import pytest
@@ -53,6 +54,13 @@ def _no_data() -> str:
     if _data_directory().is_dir():
         return ''
     return f'no recorded data at {_data_directory()} (set RECON3D_DATA)'
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """Let tests that draw from torch draw the same every time, whatever ran before."""
+    if 'torch' in sys.modules:
+        sys.modules['torch'].manual_seed(0)
 
 
 REQUIREMENTS = {'gpu': _no_gpu, 'ros': _no_ros, 'data': _no_data}

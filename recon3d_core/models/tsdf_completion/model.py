@@ -53,7 +53,7 @@ class TsdfCompletion(Network):
         if self.resolution % 16:
             raise InputError('resolution of tsdf_completion', self.resolution, 'a multiple of 16')
         w = self.config.width
-        widths = (w, 2 * w, 4 * w, 4 * w)
+        widths = (w, 3 * w, 6 * w, 12 * w)
         self.first = nn.Sequential(
             Conv3d(CHANNELS, w, 2, stride=2, bias=False), nn.BatchNorm3d(w),
             nn.ReLU(inplace=True), _block(w, w),
