@@ -26,6 +26,7 @@ _FOOT = 0.03  # of a thing's points; below are errors of depth
 _LOWEST = 0.15  # of its height
 _BELOW = 0.01  # of the image's width: so far below its lowest pixels is what carries them
 _BLIND = 0.02  # of the image's width: Kinect-like depth has so wide a margin
+_BEFORE_M = 0.06  # what is farther behind the foot hides nothing of what carries it
 _HIDDEN = 0.4  # of the foot that is hidden: what carries it may be there
 
 
@@ -102,8 +103,8 @@ def foot_is_hidden(
     inside = (x >= blind) & (x < mask.shape[1] - blind)
     inside &= (y >= blind) & (y < mask.shape[0] - blind)
     at, foot_m = (y[inside], x[inside]), frame.depth[rows[inside], columns[inside]]
-    # What is behind the foot hides nothing; where depth sees nothing, it may be in front.
-    before = others[at] & (frame.depth[at] <= foot_m + _REACH_M)
+    # Where depth sees nothing, a thing may be in front.
+    before = others[at] & (frame.depth[at] <= foot_m + _BEFORE_M)
     hidden = len(x) - np.count_nonzero(inside) + np.count_nonzero(before)
     return bool(hidden > _HIDDEN * (len(x) - np.count_nonzero(mask[at])))
 

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.checks import check_shape, check_transform
 from recon3d_core.errors import InputError
-from recon3d_core.metrics.boxes import box_iou_3d
 from recon3d_core.metrics.instances import instance_ap, InstanceMatch
-from recon3d_core.metrics.scene import Boxed
+from recon3d_core.metrics.scene import Boxed, upright_overlap
 
 Array = NDArray[np.float64]
 
@@ -177,8 +176,5 @@ def match_boxes_3d(
     ious = np.zeros((len(found), len(true)))
     for i, a in enumerate(found):
         for j, b in enumerate(true):
-            try:
-                ious[i, j] = box_iou_3d(a.T_world_object, a.size_m, b.T_world_object, b.size_m)
-            except InputError:  # tilted: no upright box of that object
-                continue
+            ious[i, j] = upright_overlap(a, b)
     return InstanceMatch(np.asarray(scores, np.float64), ious, np.zeros(len(found)))

@@ -41,8 +41,8 @@ class Meshed(Boxed, Protocol):
         """Its surface."""
 
 
-Some = TypeVar('Some', bound=Boxed)
-Other = TypeVar('Other', bound=Boxed)
+EstimateT = TypeVar('EstimateT', bound=Boxed)
+TruthT = TypeVar('TruthT', bound=Boxed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,10 +100,10 @@ def same_axes_overlap(estimate: Meshed, truth: Meshed) -> float:
 
 
 def match_objects(
-    estimates: Iterable[Some],
-    truth: Iterable[Other],
+    estimates: Iterable[EstimateT],
+    truth: Iterable[TruthT],
     min_iou: float = 0.5,
-    overlap: Callable[[Some, Other], float] = upright_overlap,
+    overlap: Callable[[EstimateT, TruthT], float] = upright_overlap,
 ) -> MatchResult:
     """Match estimates to true objects one to one, with the largest sum of overlaps.
 

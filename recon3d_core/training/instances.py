@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from recon3d_core.data.sets.scenes import collate_scenes
 from recon3d_core.data.sets.scenes_alter import SceneImages
-from recon3d_core.errors import InputError
 from recon3d_core.metrics.instances import match_instances, verdicts
 from recon3d_core.models.base import Network
 from recon3d_core.models.centermask.grouping import group, Instances
@@ -87,18 +86,8 @@ class InstanceTask(Task):
         return columns()
 
     def objective(self, network: Network) -> nn.Module:
-        """Return the network's own loss.
-
-        Raises:
-            InputError: The views are not of the network's size.
-        """
+        """Return the network's own loss."""
         assert isinstance(network, CenterMask)
-        options = self.data.config
-        size = (options.width, options.height)
-        wanted = (network.config.width, network.config.height)
-        if size != wanted:
-            fix = 'set data.options.width and .height, or model.options.width and .height'
-            raise InputError('size of the views', size, f"{wanted}, the network's; {fix}")
         return _Loss(network)
 
     def tensors(self, batch: Any) -> dict[str, Tensor]:
